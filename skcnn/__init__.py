@@ -1,0 +1,7 @@
+"""The convolutional network as a first-class scikit-learn estimator."""
+
+from ._classifier import ConvNetClassifier
+from ._scaler import ImageScaler
+
+__all__ = ["ConvNetClassifier", "ImageScaler"]
+__version__ = "0.1.0"

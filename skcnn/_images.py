@@ -1,0 +1,89 @@
+"""What counts as an image: shapes in, shapes out.
+
+Images come as rows of values (n, n_features), as monochrome images (n, H, W) or with channels
+(n, H, W, C). Rows are what scikit-learn validates; (n, H, W, C) is what the network sees.
+"""
+
+from math import isqrt, prod
+
+import numpy as np
+
+
+def flatten(X):
+    """Return X with a row of values an image, and the shape of its images.
+
+    Parameters
+    ----------
+    X : array-like
+        Rows, images (n, H, W) or images (n, H, W, C). Anything that is not three- or
+        four-dimensional is returned as it is, for scikit-learn to judge.
+
+    Returns
+    -------
+    rows : array-like of shape (n, n_features)
+        A view where ``X`` is contiguous.
+    shape : tuple or None
+        (H, W) or (H, W, C); None where ``X`` does not tell.
+    """
+    if isinstance(X, (list, tuple)):
+        X = np.asarray(X)
+    if getattr(X, "ndim", None) not in (3, 4):
+        return X, None
+    shape = tuple(X.shape[1:])
+    return X.reshape(X.shape[0], prod(shape)), shape
+
+
+def infer_shape(image_shape, shape_of_X, n_features):
+    """Return the shape of the images: what is asked for, else that of X, else a guess.
+
+    Parameters
+    ----------
+    image_shape : tuple or None
+        (H, W) or (H, W, C), as the user gave it.
+    shape_of_X : tuple or None
+        What `flatten` returned.
+    n_features : int
+        Number of values of an image.
+
+    Returns
+    -------
+    shape : tuple of int
+        Without either: (s, s) where n_features is the square of s, else (1, n_features), a signal.
+
+    Raises
+    ------
+    ValueError
+        If ``image_shape`` is no shape of an image, or does not agree with X.
+    """
+    if image_shape is None:
+        if shape_of_X is not None:
+            return shape_of_X
+        side = isqrt(n_features)
+        return (side, side) if side**2 == n_features else (1, n_features)
+
+    shape = tuple(image_shape)
+    if len(shape) not in (2, 3) or any(
+        not isinstance(side, (int, np.integer)) or isinstance(side, bool) or side < 1
+        for side in shape
+    ):
+        raise ValueError(
+            f"image_shape={image_shape!r} is not the shape of an image: give (H, W) or (H, W, C), "
+            "whole numbers of at least 1."
+        )
+    shape = tuple(int(side) for side in shape)
+    if prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape={shape} has {prod(shape)} values an image, but X has {n_features} "
+            "features: they must be equal."
+        )
+    if shape_of_X is not None and with_channels(shape) != with_channels(shape_of_X):
+        raise ValueError(
+            f"image_shape={shape} does not match the images of X, which are of shape {shape_of_X}: "
+            "leave image_shape=None, or pass X as rows."
+        )
+    return shape
+
+
+def with_channels(shape):
+    """Return (H, W, C) for the shape of an image; C is 1 for a monochrome one."""
+    return (*shape, 1) if len(shape) == 2 else tuple(shape)

@@ -1,0 +1,125 @@
+"""The layers of the network as functions of arrays: each backward stands below its forward.
+
+Shapes, in the letters of the mathematics (n images of H x W pixels and C channels, F filters of
+side K)::
+
+    X        images                          (n, H, W, C)
+    patches  for every pixel the K x K x C   (K*K*C, n*H*W)
+             values that its response sees
+    W, b     filters and their intercepts    (F, K, K, C), (F,)
+    Z        response                        (F, n*H*W)
+    A        its ReLU, an image a row        (n, F*H*W)
+    V, c     dense weights and intercepts    (n_outputs, F*H*W), (n_outputs,)
+    T, P     logits and probabilities        (n, n_outputs)
+    Y        targets: 0 or 1 for one output, (n, n_outputs)
+             one-hot rows for several
+    s        weights of the images           (n, 1)
+
+With patches as rows, the convolution and its gradient are one matrix product each, over contiguous
+memory, for any number of images, filters and channels. Intercepts are None where there are none.
+A backward pass writes gradients of the loss into its ``out_x`` arguments, and leaves out what is
+None, a gradient that nobody asked for.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+
+def pad_images(n, H, W, C, K, dtype):
+    """Return zeros around n images, and the view in which the images themselves go.
+
+    There are K//2 zeros before and (K-1)//2 after, so that the response has the image's size.
+
+    Returns
+    -------
+    padded : ndarray of shape (n, C, H + K - 1, W + K - 1)
+    interior : ndarray of shape (n, H, W, C)
+        A view of ``padded``.
+    """
+    padded = np.zeros((n, C, H + K - 1, W + K - 1), dtype=dtype)
+    before = K // 2
+    interior = padded[:, :, before : before + H, before : before + W]
+    return padded, interior.transpose(0, 2, 3, 1)
+
+
+def conv_windows(padded, K):
+    """View padded images as (K, K, C, n, H, W): [u, v, c, n, i, j] is padded[n, c, i+u, j+v]."""
+    return sliding_window_view(padded, (K, K), axis=(2, 3)).transpose(4, 5, 1, 0, 2, 3)
+
+
+def conv_forward(patches, W, b, out):
+    """Z[f, q] = b[f] + sum_k W[f, k] * patches[k, q] for every pixel q of every image."""
+    Z = np.dot(W.reshape(len(W), -1), patches, out=out)
+    if b is not None:
+        Z += b[:, np.newaxis]
+    return Z
+
+
+def conv_backward(dZ, patches, out_W, out_b):
+    """dloss/dW[f, k] = sum_q dloss/dZ[f, q] * patches[k, q]; dloss/db[f] = sum_q dloss/dZ[f, q]."""
+    np.dot(dZ, patches.T, out=out_W.reshape(len(out_W), -1))
+    if out_b is not None:
+        np.sum(dZ, axis=1, out=out_b)
+
+
+def relu_forward(Z, out):
+    """A = Z where Z > 0, else 0."""
+    return np.maximum(Z, 0, out=out)
+
+
+def relu_backward(dA, Z, out):
+    """dloss/dZ = dloss/dA where Z > 0, else 0."""
+    return np.multiply(dA, Z > 0, out=out)
+
+
+def dense_forward(A, V, c):
+    """T = A V' + c."""
+    T = np.dot(A, V.T)
+    if c is not None:
+        T += c
+    return T
+
+
+def dense_backward(dT, A, V, out_V, out_c, out_A):
+    """dloss/dV = (dloss/dT)' A; dloss/dc = sum_n dloss/dT; dloss/dA = dloss/dT V."""
+    if out_V is not None:
+        np.dot(dT.T, A, out=out_V)
+    if out_c is not None:
+        np.sum(dT, axis=0, out=out_c)
+    if out_A is not None:
+        np.dot(dT, V, out=out_A)
+
+
+def probabilities(T):
+    """P = sigmoid(T) for one output, softmax(T) for several; without overflow."""
+    return expit(T) if T.shape[1] == 1 else softmax(T, axis=1)
+
+
+def log_probabilities(T):
+    """log P of every class, (n, n_classes): for one output, of both; without underflow."""
+    return log_expit(np.hstack([-T, T])) if T.shape[1] == 1 else log_softmax(T, axis=1)
+
+
+def most_probable(T):
+    """The index of the most probable class of each image; the first of equals."""
+    return (T[:, 0] > 0).astype(np.intp) if T.shape[1] == 1 else T.argmax(axis=1)
+
+
+def log_loss_forward(T, y):
+    """-log P[n, y_n] of each image, in nats, as scikit-learn's ``log_loss`` reports it.
+
+    A probability is clipped at the machine epsilon of its dtype, so that one hopeless image counts
+    36 nats in float64, and not its logit of a thousand. ``y`` has the indices of the classes.
+    """
+    losses = -np.take_along_axis(log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
+    epsilon = np.finfo(T.dtype).eps
+    return np.clip(losses, -np.log1p(-epsilon), -np.log(epsilon))
+
+
+def log_loss_backward(T, Y, s):
+    """dloss/dT = s * (P - Y), where s sums to one for the weighted mean; never clipped."""
+    dT = probabilities(T)
+    dT -= Y
+    dT *= s
+    return dT

@@ -1,0 +1,315 @@
+"""The network as functions of arrays: parameters are arguments, gradients are return values.
+
+All parameters live in one vector theta, in the order W, b, V, c; `split` gives the four as views
+of it, so that a solver sees a vector and the layers see their arrays. The letters are those of
+`skcnn._layers`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _layers
+
+# The patches and responses of the images that are worked on at a time should stay in the cache
+# nearest to a core that is large enough for them, usually 1 MiB.
+BLOCK_BYTES = 2**21
+
+
+class Architecture(NamedTuple):
+    """The sizes that say what network it is."""
+
+    H: int
+    W: int
+    C: int
+    K: int
+    F: int
+    n_outputs: int
+
+    @property
+    def n_in(self):
+        """Number of inputs of the dense layer."""
+        return self.F * self.H * self.W
+
+    @property
+    def shapes(self):
+        """Shapes of W, b, V and c."""
+        return Params(
+            W=(self.F, self.K, self.K, self.C),
+            b=(self.F,),
+            V=(self.n_outputs, self.n_in),
+            c=(self.n_outputs,),
+        )
+
+
+class Params(NamedTuple):
+    """The parameters; or of each something else, such as a gradient (None where there is none)."""
+
+    W: np.ndarray
+    b: np.ndarray | None
+    V: np.ndarray
+    c: np.ndarray | None
+
+
+def split(theta, architecture):
+    """Return the `Params` that are views of the vector theta."""
+    shapes = architecture.shapes
+    ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
+    parts = np.split(theta, ends[:-1])
+    return Params(*(part.reshape(shape) for part, shape in zip(parts, shapes)))
+
+
+def join(params):
+    """Return the vector theta of the parameters, a copy."""
+    return np.concatenate([array.ravel() for array in params])
+
+
+def init_params(architecture, random_state, dtype):
+    """Draw the initial parameters: W, then V, normal with mean 0; intercepts are 0.
+
+    Their standard deviations are 2/sqrt(K*K*C) and 1/sqrt(n_in).
+
+    Parameters
+    ----------
+    architecture : Architecture
+    random_state : numpy.random.RandomState
+        It is advanced by the two draws.
+    dtype : dtype
+        Of the result; the draws themselves are in float64, so that they do not depend on it.
+
+    Returns
+    -------
+    params : Params
+    """
+    shapes = architecture.shapes
+    fan_in = architecture.K**2 * architecture.C
+    W = random_state.normal(0, 2 / np.sqrt(fan_in), size=shapes.W)
+    coef = random_state.normal(0, 1 / np.sqrt(architecture.n_in), size=shapes.V)
+    return Params(
+        W=W.astype(dtype),
+        b=np.zeros(shapes.b, dtype),
+        V=dense_from_coef(coef, architecture).astype(dtype),
+        c=np.zeros(shapes.c, dtype),
+    )
+
+
+def dense_from_coef(coef, architecture):
+    """V from ``coef_``, whose rows run over (pixel, filter) as the activations (H, W, F) do."""
+    n_outputs, F = architecture.n_outputs, architecture.F
+    return coef.reshape(n_outputs, -1, F).swapaxes(1, 2).reshape(n_outputs, -1)
+
+
+def coef_from_dense(V, architecture):
+    """``coef_`` from V, whose rows run over (filter, pixel) as the layers keep activations."""
+    n_outputs, F = architecture.n_outputs, architecture.F
+    return V.reshape(n_outputs, F, -1).swapaxes(1, 2).reshape(n_outputs, -1)
+
+
+class Workspace:
+    """The buffers in which a given number of images go forward and backward.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    n : int
+        Number of images.
+    dtype : dtype
+    """
+
+    def __init__(self, architecture, n, dtype):
+        H, W, C, K, F, _ = architecture
+        padded, self.interior = _layers.pad_images(n, H, W, C, K, dtype)
+        self.windows = _layers.conv_windows(padded, K)
+        self.gathered = np.empty(self.windows.shape, dtype)
+        self.patches = self.gathered.reshape(K * K * C, n * H * W)
+        self.Z, self.dZ = np.empty((2, F, n * H * W), dtype)
+        self.A, self.dA = np.empty((2, n, F * H * W), dtype)
+        # The same memory as (n, F, H*W), where ReLU takes responses to activations and back.
+        self.Z_maps, self.dZ_maps = (Z.reshape(F, n, -1).swapaxes(0, 1) for Z in (self.Z, self.dZ))
+        self.A_maps, self.dA_maps = (A.reshape(n, F, -1) for A in (self.A, self.dA))
+
+    def forward(self, params, X):
+        """Return the logits T of n images, which may be of any numeric dtype."""
+        self.interior[...] = X
+        self.gathered[...] = self.windows
+        _layers.conv_forward(self.patches, params.W, params.b, out=self.Z)
+        _layers.relu_forward(self.Z_maps, out=self.A_maps)
+        return _layers.dense_forward(self.A, params.V, params.c)
+
+    def backward(self, params, grads, dT):
+        """Write the gradients, given dloss/dT for the images of the last `forward`."""
+        learn_filters = grads.W is not None
+        out_A = self.dA if learn_filters else None
+        _layers.dense_backward(dT, self.A, params.V, grads.V, grads.c, out_A)
+        if learn_filters:
+            _layers.relu_backward(self.dA_maps, self.Z_maps, out=self.dZ_maps)
+            _layers.conv_backward(self.dZ, self.patches, grads.W, grads.b)
+
+
+class Buffers:
+    """What is allocated once a fit: workspaces, by their number of images."""
+
+    def __init__(self, architecture, dtype):
+        H, W, C, K, F, _ = architecture
+        self.architecture = architecture
+        self.dtype = np.dtype(dtype)
+        values_an_image = (K * K * C + 4 * F) * H * W
+        self.block_size = max(1, BLOCK_BYTES // (values_an_image * self.dtype.itemsize))
+        self._workspaces = {}
+
+    def workspace(self, n):
+        """Return the workspace for n images."""
+        if n not in self._workspaces:
+            self._workspaces[n] = Workspace(self.architecture, n, self.dtype)
+        return self._workspaces[n]
+
+    def blocks(self, n):
+        """Yield (rows, workspace), a block of images that fit the cache after the other."""
+        for start in range(0, n, self.block_size):
+            stop = min(start + self.block_size, n)
+            yield slice(start, stop), self.workspace(stop - start)
+
+
+def logits(params, X, buffers):
+    """Return T, an array of shape (n, n_outputs), for images X of shape (n, H, W, C)."""
+    T = np.empty((len(X), buffers.architecture.n_outputs), buffers.dtype)
+    for rows, workspace in buffers.blocks(len(X)):
+        T[rows] = workspace.forward(params, X[rows])
+    return T
+
+
+def activations(params, X, buffers):
+    """Return A, the responses after ReLU, as an array of shape (n, H, W, F)."""
+    H, W, _, _, F, _ = buffers.architecture
+    A = np.empty((len(X), H * W, F), buffers.dtype)
+    for rows, workspace in buffers.blocks(len(X)):
+        workspace.forward(params, X[rows])
+        A[rows] = workspace.A_maps.swapaxes(1, 2)
+    return A.reshape(-1, H, W, F)
+
+
+def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
+    """Return the logits of a batch of images, and write the gradient of its loss.
+
+    The loss is sum_n s_n * (-log P[n, y_n]) + alpha/2 * (|W|^2 + |V|^2), in nats.
+
+    Parameters
+    ----------
+    params : Params
+    grads : Params
+        Overwritten by the gradient; None for what is not learnt.
+    X : ndarray of shape (n, H, W, C)
+    Y : ndarray of shape (n, n_outputs)
+    s : ndarray of shape (n, 1)
+        Weights of the images, divided by their sum for the weighted mean.
+    alpha : float
+        L2 penalty on W and V.
+    buffers : Buffers
+
+    Returns
+    -------
+    T : ndarray of shape (n, n_outputs)
+    """
+    T = np.empty(Y.shape, buffers.dtype)
+    for rows, workspace in buffers.blocks(len(X)):
+        T[rows] = workspace.forward(params, X[rows])
+        dT = _layers.log_loss_backward(T[rows], Y[rows], s[rows])
+        if rows.start == 0:
+            workspace.backward(params, grads, dT)
+        else:
+            of_block = Params(*(None if grad is None else np.empty_like(grad) for grad in grads))
+            workspace.backward(params, of_block, dT)
+            _add(grads, of_block)
+    if alpha:
+        _add(grads, Params(W=alpha * params.W, b=None, V=alpha * params.V, c=None))
+    return T
+
+
+def _add(grads, more):
+    """Add to the gradients, where there is both a gradient and something to add."""
+    for grad, term in zip(grads, more):
+        if grad is not None and term is not None:
+            grad += term
+
+
+class Objective:
+    """The loss on given data as a function of theta: what a solver sees of a network.
+
+    Parameters
+    ----------
+    params : Params
+        Where theta starts; they are copied.
+    X : ndarray of shape (n, H, W, C)
+    Y : ndarray of shape (n, n_outputs)
+    s : ndarray of shape (n, 1)
+        Weights of the images, of mean 1.
+    architecture : Architecture
+    alpha : float
+        L2 penalty.
+    fit_intercept : bool
+        False: the intercepts are 0 and remain so.
+    freeze : {"filters", "dense"} or None
+        Layer that is not learnt.
+
+    Attributes
+    ----------
+    theta : ndarray
+        What is learnt, as a vector. A solver changes it in place.
+    params : Params
+        All parameters, as views of the memory of theta.
+    """
+
+    def __init__(self, params, X, Y, s, *, architecture, alpha, fit_intercept, freeze):
+        everything = join(params)
+        gradient = np.zeros_like(everything)
+        self.params = split(everything, architecture)
+        self._in_use = self.params
+        self._grads = split(gradient, architecture)
+        if not fit_intercept:
+            self.params.b.fill(0)
+            self.params.c.fill(0)
+            self._in_use = self._in_use._replace(b=None, c=None)
+            self._grads = self._grads._replace(b=None, c=None)
+
+        learnt = slice(None)
+        end_of_filters = params.W.size + params.b.size
+        if freeze == "filters":
+            learnt = slice(end_of_filters, None)
+            self._grads = self._grads._replace(W=None, b=None)
+        elif freeze == "dense":
+            learnt = slice(end_of_filters)
+            self._grads = self._grads._replace(V=None, c=None)
+        self.theta = everything[learnt]
+        self._gradient = gradient[learnt]
+
+        self._X, self._Y, self._s = X, Y, s
+        self._alpha = alpha
+        self._buffers = Buffers(architecture, everything.dtype)
+        self._visited = []
+
+    def gradient(self, batch):
+        """Return the gradient of the mean loss of a batch, an array of indices, at theta.
+
+        The vector is overwritten by the next call.
+        """
+        T = logits_and_grad(
+            self._in_use,
+            self._grads,
+            self._X.take(batch, axis=0),
+            self._Y.take(batch, axis=0),
+            self._s.take(batch, axis=0) / len(batch),
+            self._alpha,
+            self._buffers,
+        )
+        self._visited.append(T)
+        return self._gradient
+
+    def visited_logits(self):
+        """Return the logits of all images visited since the last call, each before its update."""
+        T = np.concatenate(self._visited)
+        self._visited = []
+        return T
+
+    def logits(self, X):
+        """Return the logits T of other images, at theta."""
+        return logits(self._in_use, X, self._buffers)

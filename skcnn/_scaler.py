@@ -1,0 +1,254 @@
+"""ImageScaler: StandardScaler, for images too."""
+
+import copy
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from . import _images
+
+
+class ImageScaler(StandardScaler):
+    r"""Standardise images by removing the mean and scaling to unit variance.
+
+    On rows of values (n_samples, n_features) this is
+    :class:`~sklearn.preprocessing.StandardScaler`. On images (n_samples, H, W) or
+    (n_samples, H, W, C) it standardises each pixel, or each channel, and returns images.
+
+    Parameters
+    ----------
+    per : {"pixel", "channel"}, default="pixel"
+        What has a mean and a standard deviation of its own: every pixel of every channel, or every
+        channel with all its pixels. "channel" needs images at the first fit, since a row of values
+        does not tell its channels.
+
+    copy : bool, default=True
+        If False, scale in place where possible.
+
+    with_mean : bool, default=True
+        Whether to remove the mean.
+
+    with_std : bool, default=True
+        Whether to scale to unit variance.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_features,), (H, W) or (H, W, C), or None
+        Mean of the training images, in the units of X: of the shape of an image where the scaler
+        was fitted on images. With ``per="channel"`` all pixels of a channel have the same. None
+        with ``with_mean=False`` and ``with_std=False``.
+
+    var_ : ndarray of the shape of mean_, or None
+        Variance, likewise, with the divisor n. None with ``with_std=False``.
+
+    scale_ : ndarray of the shape of mean_, or None
+        What images are divided by: the square root of ``var_``, or 1 where that is 0. None with
+        ``with_std=False``.
+
+    n_features_in_ : int
+        Number of values of an image.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where ``X`` had names that are all strings.
+
+    n_samples_seen_ : int, float or ndarray of the shape of mean_
+        Number of images seen by pixel, or sum of their weights; with ``per="channel"``, of values
+        by channel. An array only where values were missing.
+
+    image_shape_ : tuple
+        (H, W) or (H, W, C); only where the scaler was fitted on images.
+
+    See Also
+    --------
+    ConvNetClassifier : Convolutional network.
+    sklearn.preprocessing.StandardScaler : What this is on rows of values.
+
+    Notes
+    -----
+    The standard score of a value x is :math:`z = (x - u) / s`, with the mean u and the standard
+    deviation s of its pixel or channel in the training images; z is dimensionless. NaN are
+    disregarded in fit and kept in transform, as in StandardScaler.
+
+    After :meth:`fit`, images and rows with the same number of values are both accepted, and each
+    is returned in the shape it came in. With ``set_output(transform="pandas")`` images come out as
+    a table, a row an image.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skcnn import ImageScaler
+    >>> images = load_digits().images
+    >>> scaler = ImageScaler().fit(images)
+    >>> scaler.mean_.shape, scaler.transform(images).shape
+    ((8, 8), (1797, 8, 8))
+    >>> ImageScaler(per="channel").fit_transform(images).std().round(6)
+    np.float64(1.0)
+    """
+
+    _parameter_constraints: dict = {
+        **StandardScaler._parameter_constraints,
+        "per": [StrOptions({"pixel", "channel"})],
+    }
+
+    def __init__(self, *, per="pixel", copy=True, with_mean=True, with_std=True):
+        super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
+        self.per = per
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Compute the mean and standard deviation of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse matrix of shape (n_samples, n_features)
+            Images.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the images.
+
+        Returns
+        -------
+        self : ImageScaler
+            Fitted scaler.
+        """
+        for name in ("image_shape_", "_column_scaler"):
+            vars(self).pop(name, None)
+        return super().fit(X, y, sample_weight)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Update the mean and standard deviation with more images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse matrix of shape (n_samples, n_features)
+            Images.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the images.
+
+        Returns
+        -------
+        self : ImageScaler
+            Fitted scaler.
+        """
+        rows, shape = _images.flatten(X)
+        first_call = not hasattr(self, "n_samples_seen_")
+        if first_call and shape is None and self.per == "channel":
+            raise ValueError(
+                "per='channel' needs images of shape (n, H, W) or (n, H, W, C) at the first fit, "
+                f"but X is of shape {np.shape(X)}: reshape it, or use per='pixel'."
+            )
+        if not (first_call and shape is not None or hasattr(self, "image_shape_")):
+            return super().partial_fit(rows, y, sample_weight)
+
+        validate_data(self, rows, reset=first_call, skip_check_array=True)
+        if first_call:
+            self.image_shape_ = shape
+            scaler = StandardScaler(
+                copy=self.copy, with_mean=self.with_mean, with_std=self.with_std
+            ).set_output(transform="default")
+        else:
+            scaler = copy.deepcopy(self._column_scaler)
+        columns = self._columns(rows)
+
+        metadata = {"sample_weight": sample_weight}
+        callback_context = self._init_callback_context()
+        callback_context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, rows)
+            sample_weight = np.repeat(sample_weight, len(columns) // len(rows))
+        self._column_scaler = scaler.partial_fit(columns, sample_weight=sample_weight)
+        for name in ("mean_", "var_", "scale_", "n_samples_seen_"):
+            setattr(self, name, self._by_pixel(getattr(scaler, name)))
+        callback_context.call_on_fit_task_end(
+            estimator=self, X=X, y=y, metadata=metadata, reconstruction_attributes={}
+        )
+        return self
+
+    def transform(self, X, copy=None):
+        """Standardise images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse matrix of shape (n_samples, n_features)
+            Images, with as many values as those of :meth:`fit`.
+
+        copy : bool, default=None
+            False: scale in place where possible; None: as the parameter ``copy``.
+
+        Returns
+        -------
+        X_tr : ndarray of the shape of X, or sparse matrix of shape (n_samples, n_features)
+            Standardised images, dimensionless.
+        """
+        rows, shape = _images.flatten(X)
+        if hasattr(self, "image_shape_"):
+            scaled = self._apply("transform", rows, copy)
+        else:
+            scaled = super().transform(rows, copy)
+        as_table = _get_output_config("transform", self)["dense"] != "default"
+        return scaled if shape is None or as_table else scaled.reshape(np.shape(X))
+
+    def inverse_transform(self, X, copy=None):
+        """Turn standardised images back into the original ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse matrix of shape (n_samples, n_features)
+            Standardised images.
+
+        copy : bool, default=None
+            False: scale in place where possible; None: as the parameter ``copy``.
+
+        Returns
+        -------
+        X_original : ndarray of the shape of X, or sparse matrix of shape (n_samples, n_features)
+            Images in their original units.
+        """
+        rows, shape = _images.flatten(X)
+        if hasattr(self, "image_shape_"):
+            original = self._apply("inverse_transform", rows, copy)
+        else:
+            original = super().inverse_transform(rows, copy)
+        return original if shape is None else original.reshape(np.shape(X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _apply(self, method, rows, copy):
+        """Call a method of the scaler that was fitted on the columns of images."""
+        validate_data(self, rows, reset=False, skip_check_array=True)
+        columns = self._columns(rows)
+        copy = self.copy if copy is None else copy
+        return getattr(self._column_scaler, method)(columns, copy=copy).reshape(rows.shape)
+
+    def _columns(self, rows):
+        """Return rows of pixels as columns of what has a mean of its own."""
+        if self.per == "pixel":
+            return rows
+        return np.reshape(rows, (-1, _images.with_channels(self.image_shape_)[-1]))
+
+    def _by_pixel(self, statistic):
+        """Return a statistic of the columns in the shape of an image."""
+        if np.ndim(statistic) == 0:  # None, or one count for all
+            return statistic
+        shape = _images.with_channels(self.image_shape_)
+        if self.per == "pixel":
+            return statistic.reshape(self.image_shape_)
+        return np.broadcast_to(statistic, shape).reshape(self.image_shape_)  # (C,) to (H, W, C)

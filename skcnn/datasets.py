@@ -1,0 +1,304 @@
+"""Image datasets, fetched as :mod:`sklearn.datasets` does it and cached by pooch."""
+
+import gzip
+import os
+import sys
+import zlib
+from math import prod
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import pooch
+from sklearn.utils import Bunch
+
+__all__ = ["fetch_fashion_mnist"]
+
+# The first address is the official one; the others serve the same files.
+_FASHION_MNIST_MIRRORS = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+)
+
+_FASHION_MNIST_HASHES = {
+    "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+}
+
+_FASHION_MNIST_PARTS = {
+    "train": [("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", 60_000)],
+    "test": [("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", 10_000)],
+}
+_FASHION_MNIST_PARTS["all"] = _FASHION_MNIST_PARTS["train"] + _FASHION_MNIST_PARTS["test"]
+
+_FASHION_MNIST_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+_FASHION_MNIST_DESCR = """\
+Fashion-MNIST
+-------------
+
+Photographs of articles of clothing: 60,000 for training and 10,000 for testing, of ten classes with
+as many images each. An image has 28 x 28 pixels in grey levels, 0 for the background to 255.
+
+Classes: 0 T-shirt/top, 1 Trouser, 2 Pullover, 3 Dress, 4 Coat, 5 Sandal, 6 Shirt, 7 Sneaker, 8 Bag,
+9 Ankle boot.
+
+By Zalando SE, under the MIT licence. H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel
+image dataset for benchmarking machine learning algorithms", arXiv:1708.07747 (2017).
+https://github.com/zalandoresearch/fashion-mnist
+"""
+
+
+def fetch_fashion_mnist(
+    *, subset="train", classes=None, data_home=None, return_X_y=False, download_if_missing=True
+):
+    """Load the Fashion-MNIST images, downloading 30 MB at the first call.
+
+    Parameters
+    ----------
+    subset : {"train", "test", "all"}, default="train"
+        The 60,000 training images, the 10,000 test images, or both in this order.
+
+    classes : array-like of int or str, default=None
+        Classes to keep, by number or by name ("Trouser"); labels are left as they are. None: all.
+
+    data_home : str or path-like, default=None
+        Folder of the files, which lie in its subfolder ``fashion-mnist``. None: the environment
+        variable ``SKCNN_DATA`` if set, else the user's cache folder.
+
+    return_X_y : bool, default=False
+        Return ``(data, target)`` instead of a Bunch.
+
+    download_if_missing : bool, default=True
+        If False, raise an error when a file is not there instead of downloading it.
+
+    Returns
+    -------
+    dataset : Bunch
+        ``data``
+            ndarray of shape (n, 784), uint8; grey levels, 0-255.
+        ``images``
+            ndarray of shape (n, 28, 28), uint8, a view of ``data``.
+        ``target``
+            ndarray of shape (n,), int64; class numbers, 0-9.
+        ``target_names``
+            list of str; the name of each class number.
+        ``DESCR``
+            str; description of the dataset.
+    (data, target) : tuple, if ``return_X_y``
+
+    Raises
+    ------
+    OSError
+        If a file is missing and cannot be, or may not be, downloaded.
+    ValueError
+        If an argument is not what it should be, or a file is damaged.
+
+    References
+    ----------
+    H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking
+    machine learning algorithms", arXiv:1708.07747 (2017).
+
+    Examples
+    --------
+    >>> from skcnn.datasets import fetch_fashion_mnist
+    >>> X, y = fetch_fashion_mnist(classes=["Trouser", "Dress"], return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (12000, 784)
+    """
+    if subset not in _FASHION_MNIST_PARTS:
+        raise ValueError(f"subset={subset!r} must be one of {sorted(_FASHION_MNIST_PARTS)}.")
+    kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
+
+    images, target = [], []
+    for images_name, labels_name, n in _FASHION_MNIST_PARTS[subset]:
+        paths = [
+            _fetch(name, "fashion-mnist", data_home, download_if_missing)
+            for name in (images_name, labels_name)
+        ]
+        images.append(read_idx(paths[0], shape=(n, 28, 28)))
+        target.append(read_idx(paths[1], shape=(n,)))
+    images, target = np.concatenate(images), np.concatenate(target).astype(np.int64)
+
+    if kept is not None:
+        rows = np.isin(target, kept)
+        images, target = images[rows], target[rows]
+    data = images.reshape(len(images), -1)
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data,
+        images=images,
+        target=target,
+        target_names=list(_FASHION_MNIST_NAMES),
+        DESCR=_FASHION_MNIST_DESCR,
+    )
+
+
+def read_idx(path, shape):
+    """Read a gzipped file of unsigned bytes in the IDX format.
+
+    Parameters
+    ----------
+    path : path-like
+    shape : tuple of int
+        What the file must hold.
+
+    Returns
+    -------
+    array : ndarray of that shape, uint8
+
+    Raises
+    ------
+    ValueError
+        If the file is no such file, is of another shape, or is truncated.
+
+    Notes
+    -----
+    An IDX file opens with two zero bytes, the type of its values (8: unsigned byte) and the number
+    of its axes, then the length of each axis as a big-endian 32-bit integer; the values follow.
+    """
+    path = Path(path)
+    way_out = f"Delete {path} and fetch it again."
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"The file is truncated or damaged: {error}. {way_out}") from error
+    except gzip.BadGzipFile as error:
+        raise ValueError(f"This is not a gzip file: {error}. {way_out}") from error
+
+    magic = bytes([0, 0, 8, len(shape)])
+    start = 4 + 4 * len(shape)
+    if content[:4] != magic:
+        raise ValueError(
+            f"The magic number is {content[:4].hex() or 'missing'}, where {magic.hex()} marks "
+            f"unsigned bytes along {len(shape)} axes. {way_out}"
+        )
+    if len(content) < start:
+        raise ValueError(f"The file is truncated in its header. {way_out}")
+    lengths = tuple(np.frombuffer(content[4:start], ">u4").tolist())
+    if lengths != shape:
+        raise ValueError(f"The file says it is of shape {lengths}, not {shape}. {way_out}")
+    if len(content) - start != prod(shape):
+        raise ValueError(
+            f"The file holds {len(content) - start} values, where its shape {shape} has "
+            f"{prod(shape)}. {way_out}"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _class_numbers(classes, names):
+    """Return the numbers of classes that are given by number or name; None for None."""
+    if classes is None:
+        return None
+    if isinstance(classes, (str, Integral)):
+        raise ValueError(f"classes={classes!r} must be a list, such as [{classes!r}].")
+    numbers = []
+    for label in classes:
+        if label in names:
+            numbers.append(names.index(label))
+        elif isinstance(label, Integral) and 0 <= label < len(names):
+            numbers.append(int(label))
+        else:
+            raise ValueError(
+                f"classes={classes!r} has {label!r}, which is neither a number from 0 to "
+                f"{len(names) - 1} nor one of {list(names)}."
+            )
+    return numbers
+
+
+def _data_home(data_home):
+    """Return the folder that holds the datasets."""
+    return Path(data_home or os.environ.get("SKCNN_DATA") or pooch.os_cache("skcnn")).expanduser()
+
+
+def _fetch(name, folder, data_home, download_if_missing):
+    """Return the path of a file of Fashion-MNIST, downloaded if need be and checked by its hash."""
+    folder = _data_home(data_home) / folder
+    path = folder / name
+    known_hash = _FASHION_MNIST_HASHES[name]
+    if path.exists() and pooch.file_hash(path, alg="md5") == known_hash.partition(":")[2]:
+        return path
+
+    problem = "its hash is not that of the official file" if path.exists() else "it is not there"
+    files = ", ".join(_FASHION_MNIST_HASHES)
+    by_hand = (
+        f"Put the official files ({files}) into {folder}, or into a folder 'fashion-mnist' "
+        "elsewhere and name its parent with the environment variable SKCNN_DATA or the parameter "
+        "data_home."
+    )
+    if not download_if_missing:
+        raise OSError(
+            f"{path} cannot be used: {problem}, and download_if_missing is False. {by_hand}"
+        )
+    failures = []
+    for address in _FASHION_MNIST_MIRRORS:
+        try:
+            return Path(
+                pooch.retrieve(
+                    address + name,
+                    known_hash=known_hash,
+                    fname=name,
+                    path=folder,
+                    downloader=pooch.HTTPDownloader(progressbar=_ProgressBar(name), timeout=30),
+                )
+            )
+        except PermissionError:
+            raise  # the folder cannot be written: another address would not help
+        except (ValueError, OSError) as error:  # a wrong hash, or what requests raises
+            failures.append(f"{address} ({type(error).__name__})")
+    raise OSError(
+        f"{path} cannot be used: {problem}, and downloading it failed from {', '.join(failures)}. "
+        f"Are you offline? {by_hand}"
+    )
+
+
+class _ProgressBar:
+    """The bar of a download on standard error, by the protocol of pooch's downloaders."""
+
+    width = 40
+
+    def __init__(self, name):
+        self.name = name
+        self.total = 0
+        self.done = 0
+
+    def update(self, n):
+        """Note that n more bytes have come."""
+        cells_before = self._cells()
+        self.done = min(self.done + n, self.total)  # the last chunk counts as a whole one
+        if self._cells() > cells_before:
+            self._draw()
+
+    def reset(self):
+        """Start again from zero."""
+        self.done = 0
+
+    def close(self):
+        """Leave the line of the bar."""
+        self._draw()
+        print(file=sys.stderr)
+
+    def _cells(self):
+        return self.width * self.done // max(self.total, 1)
+
+    def _draw(self):
+        bar = "#" * self._cells()
+        megabytes = f"{self.done / 1e6:.1f}/{self.total / 1e6:.1f} MB"
+        print(
+            f"\r{self.name} [{bar:{self.width}}] {megabytes}", end="", file=sys.stderr, flush=True
+        )
