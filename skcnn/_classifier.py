@@ -184,13 +184,15 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     >>> from sklearn.model_selection import train_test_split
     >>> from sklearn.pipeline import make_pipeline
     >>> from skcnn import ConvNetClassifier, ImageScaler
-    >>> digits = load_digits(n_class=2)
+    >>> digits = load_digits()
     >>> X_train, X_test, y_train, y_test = train_test_split(
     ...     digits.images, digits.target, random_state=0
     ... )
-    >>> model = make_pipeline(ImageScaler(), ConvNetClassifier(random_state=0))
-    >>> model.fit(X_train, y_train).score(X_test, y_test)
-    1.0
+    >>> model = make_pipeline(
+    ...     ImageScaler(), ConvNetClassifier(n_filters=4, eta=0.01, random_state=0)
+    ... )
+    >>> model.fit(X_train, y_train).score(X_test, y_test) > 0.95
+    True
     """
 
     _parameter_constraints: dict = {
@@ -286,8 +288,11 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         with self._unchanged_by_failure():
             resume = self.warm_start and hasattr(self, "classes_")
             X, y = self._validate(X, y, reset=not resume)
-            if not resume:
-                check_classification_targets(y)
+            check_classification_targets(y)
+            if resume:
+                self._check_architecture()
+                self._solver = None
+            else:
                 self._initialise(classes=np.unique(y), dtype=X.dtype)
             data = self._encode(X, y, sample_weight)
             if len(np.unique(data.y[data.s[:, 0] > 0])) < 2:
@@ -300,7 +305,6 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
             validation = None
             if X_val is not None:
                 validation = self._encode(*self._validate(X_val, y_val, reset=False), None)
-            self._solver = None
             self._solve(data, n_epochs=self.max_iter, tol=self.tol, validation=validation)
         return self
 
@@ -340,10 +344,12 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         with self._unchanged_by_failure():
             first_call = _check_partial_fit_first_call(self, classes)
             X, y = self._validate(X, y, reset=first_call)
+            check_classification_targets(y)
             if first_call:
                 self._initialise(classes=self.classes_, dtype=X.dtype)
             else:
                 self._validate_params()  # _fit_context leaves it out when there is a model
+                self._check_architecture()
             data = self._encode(X, y, sample_weight)
             self._solve(data, n_epochs=1, tol=None)
         return self
@@ -495,6 +501,20 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         F, K = self.filters_.shape[:2]
         return _network.Architecture(H, W, C, K, F, self._n_outputs)
 
+    def _check_architecture(self):
+        """Refuse parameters that ask for another network than the one to go on with."""
+        asked = {"K": self.K, "n_filters": self.n_filters}
+        found = {"K": self._architecture.K, "n_filters": self._architecture.F}
+        if self.image_shape is not None:
+            asked["image_shape"] = _images.with_channels(self.image_shape)
+            found["image_shape"] = _images.with_channels(self.image_shape_)
+        for name, value in asked.items():
+            if value != found[name]:
+                raise ValueError(
+                    f"{name}={value}, but the model to go on with has {name}={found[name]}: set it "
+                    "back, or call fit with warm_start=False."
+                )
+
     def _initialise(self, classes, dtype):
         """Draw the weights of a new model, for images of ``image_shape_``."""
         if len(classes) < 2:
@@ -527,8 +547,8 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     def _params(self, architecture):
         """Return the weights, in the layout of the network."""
         return _network.Params(
-            W=self.filters_.reshape(architecture.shapes.W),
             b=self.filter_intercept_,
+            W=self.filters_.reshape(architecture.shapes.W),
             V=_network.dense_from_coef(self.coef_, architecture),
             c=self.intercept_,
         )
@@ -545,12 +565,6 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     def _solve(self, data, *, n_epochs, tol, validation=None):
         """Train for some epochs, or until the loss improves by less than tol, and store."""
         architecture = self._architecture
-        if (architecture.K, architecture.F) != (self.K, self.n_filters):
-            raise ValueError(
-                f"K={self.K} and n_filters={self.n_filters}, but the model to go on with has "
-                f"K={architecture.K} and n_filters={architecture.F}: set them back, or call fit "
-                "with warm_start=False."
-            )
         objective = _network.Objective(
             self._params(architecture),
             data.X,
@@ -597,16 +611,13 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
                     ConvergenceWarning,
                 )
 
-        n_epochs_run = len(curves["loss_curve_"]) - self.n_iter_
         self._store(objective.params, architecture)
         self._solver = solver
         self._random_state = random_state
-        self.n_iter_ += n_epochs_run
-        self.t_ += n_epochs_run * len(samples)
-        for name, curve in curves.items():
-            if curve:
-                setattr(self, name, curve)
-        if self.loss_curve_:
+        self.t_ += len(samples) * (len(curves["loss_curve_"]) - self.n_iter_)
+        self.n_iter_ = len(curves["loss_curve_"])
+        vars(self).update((name, curve) for name, curve in curves.items() if curve)
+        if self.n_iter_ > 0:
             self.loss_ = self.loss_curve_[-1]
             self.best_loss_ = min(self.loss_curve_)
 

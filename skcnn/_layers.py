@@ -97,12 +97,12 @@ def probabilities(T):
 
 
 def log_probabilities(T):
-    """log P of every class, (n, n_classes): for one output, of both; without underflow."""
+    """Log P of every class, (n, n_classes): for one output, of both; without underflow."""
     return log_expit(np.hstack([-T, T])) if T.shape[1] == 1 else log_softmax(T, axis=1)
 
 
 def most_probable(T):
-    """The index of the most probable class of each image; the first of equals."""
+    """Index of the most probable class of each image, the first of equals."""
     return (T[:, 0] > 0).astype(np.intp) if T.shape[1] == 1 else T.argmax(axis=1)
 
 

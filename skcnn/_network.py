@@ -1,8 +1,9 @@
 """The network as functions of arrays: parameters are arguments, gradients are return values.
 
-All parameters live in one vector theta, in the order W, b, V, c; `split` gives the four as views
-of it, so that a solver sees a vector and the layers see their arrays. The letters are those of
-`skcnn._layers`.
+All parameters live in one vector, in the order b, W, V, c; `split` gives the four as views of it,
+so that a solver sees a vector and the layers see their arrays. In this order, whatever is learnt
+(without intercepts, or without one of the layers) is one piece of the vector: theta. The letters
+are those of `skcnn._layers`.
 """
 
 from typing import NamedTuple
@@ -33,10 +34,10 @@ class Architecture(NamedTuple):
 
     @property
     def shapes(self):
-        """Shapes of W, b, V and c."""
+        """Shapes of b, W, V and c."""
         return Params(
-            W=(self.F, self.K, self.K, self.C),
             b=(self.F,),
+            W=(self.F, self.K, self.K, self.C),
             V=(self.n_outputs, self.n_in),
             c=(self.n_outputs,),
         )
@@ -45,22 +46,22 @@ class Architecture(NamedTuple):
 class Params(NamedTuple):
     """The parameters; or of each something else, such as a gradient (None where there is none)."""
 
-    W: np.ndarray
     b: np.ndarray | None
+    W: np.ndarray
     V: np.ndarray
     c: np.ndarray | None
 
 
-def split(theta, architecture):
-    """Return the `Params` that are views of the vector theta."""
+def split(vector, architecture):
+    """Return the `Params` that are views of a vector of all parameters."""
     shapes = architecture.shapes
     ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
-    parts = np.split(theta, ends[:-1])
+    parts = np.split(vector, ends[:-1])
     return Params(*(part.reshape(shape) for part, shape in zip(parts, shapes)))
 
 
 def join(params):
-    """Return the vector theta of the parameters, a copy."""
+    """Return the vector of all parameters, a copy."""
     return np.concatenate([array.ravel() for array in params])
 
 
@@ -86,8 +87,8 @@ def init_params(architecture, random_state, dtype):
     W = random_state.normal(0, 2 / np.sqrt(fan_in), size=shapes.W)
     coef = random_state.normal(0, 1 / np.sqrt(architecture.n_in), size=shapes.V)
     return Params(
-        W=W.astype(dtype),
         b=np.zeros(shapes.b, dtype),
+        W=W.astype(dtype),
         V=dense_from_coef(coef, architecture).astype(dtype),
         c=np.zeros(shapes.c, dtype),
     )
@@ -221,7 +222,7 @@ def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
             workspace.backward(params, of_block, dT)
             _add(grads, of_block)
     if alpha:
-        _add(grads, Params(W=alpha * params.W, b=None, V=alpha * params.V, c=None))
+        _add(grads, Params(b=None, W=alpha * params.W, V=alpha * params.V, c=None))
     return T
 
 
@@ -260,9 +261,9 @@ class Objective:
     """
 
     def __init__(self, params, X, Y, s, *, architecture, alpha, fit_intercept, freeze):
-        everything = join(params)
-        gradient = np.zeros_like(everything)
-        self.params = split(everything, architecture)
+        vector = join(params)
+        gradient = np.empty_like(vector)
+        self.params = split(vector, architecture)
         self._in_use = self.params
         self._grads = split(gradient, architecture)
         if not fit_intercept:
@@ -270,21 +271,20 @@ class Objective:
             self.params.c.fill(0)
             self._in_use = self._in_use._replace(b=None, c=None)
             self._grads = self._grads._replace(b=None, c=None)
-
-        learnt = slice(None)
-        end_of_filters = params.W.size + params.b.size
         if freeze == "filters":
-            learnt = slice(end_of_filters, None)
-            self._grads = self._grads._replace(W=None, b=None)
+            self._grads = self._grads._replace(b=None, W=None)
         elif freeze == "dense":
-            learnt = slice(end_of_filters)
             self._grads = self._grads._replace(V=None, c=None)
-        self.theta = everything[learnt]
-        self._gradient = gradient[learnt]
+
+        sizes = [array.size for array in params]
+        learnt = [grad is not None for grad in self._grads]
+        first, last = learnt.index(True), 3 - learnt[::-1].index(True)
+        piece = slice(sum(sizes[:first]), sum(sizes[: last + 1]))
+        self.theta, self._gradient = vector[piece], gradient[piece]
 
         self._X, self._Y, self._s = X, Y, s
         self._alpha = alpha
-        self._buffers = Buffers(architecture, everything.dtype)
+        self._buffers = Buffers(architecture, vector.dtype)
         self._visited = []
 
     def gradient(self, batch):

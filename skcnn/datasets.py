@@ -4,6 +4,7 @@ import gzip
 import os
 import sys
 import zlib
+from contextlib import contextmanager
 from math import prod
 from numbers import Integral
 from pathlib import Path
@@ -247,16 +248,11 @@ def _fetch(name, folder, data_home, download_if_missing):
         )
     failures = []
     for address in _FASHION_MNIST_MIRRORS:
+        downloader = pooch.HTTPDownloader(progressbar=_ProgressBar(name), timeout=30)
         try:
-            return Path(
-                pooch.retrieve(
-                    address + name,
-                    known_hash=known_hash,
-                    fname=name,
-                    path=folder,
-                    downloader=pooch.HTTPDownloader(progressbar=_ProgressBar(name), timeout=30),
-                )
-            )
+            with _quiet_pooch():
+                pooch.retrieve(address + name, known_hash, name, folder, downloader=downloader)
+            return path
         except PermissionError:
             raise  # the folder cannot be written: another address would not help
         except (ValueError, OSError) as error:  # a wrong hash, or what requests raises
@@ -265,6 +261,18 @@ def _fetch(name, folder, data_home, download_if_missing):
         f"{path} cannot be used: {problem}, and downloading it failed from {', '.join(failures)}. "
         f"Are you offline? {by_hand}"
     )
+
+
+@contextmanager
+def _quiet_pooch():
+    """Keep pooch from a line of its own for every address: there is a progress bar."""
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class _ProgressBar:

@@ -1,0 +1,42 @@
+import matplotlib
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from skcnn import ImageScaler
+from skcnn.datasets import fetch_fashion_mnist
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The digits 1 and 3 of scikit-learn: 365 images of 8 x 8 pixels, and their labels."""
+    images, target = load_digits(return_X_y=True)
+    chosen = np.isin(target, (1, 3))
+    return images[chosen].reshape(-1, 8, 8), target[chosen]
+
+
+@pytest.fixture(scope="session")
+def scaled_digits(digits):
+    images, target = digits
+    return ImageScaler().fit_transform(images), target
+
+
+def fashion_or_skip(subset):
+    try:
+        return fetch_fashion_mnist(subset=subset, classes=[1, 3], download_if_missing=False)
+    except OSError as error:
+        pytest.skip(f"needs the images of Fashion-MNIST: {error}")
+
+
+@pytest.fixture(scope="session")
+def fashion_train():
+    """The 12,000 training images of classes 1 and 3 of Fashion-MNIST."""
+    return fashion_or_skip("train")
+
+
+@pytest.fixture(scope="session")
+def fashion_test():
+    """The 2,000 test images of classes 1 and 3 of Fashion-MNIST."""
+    return fashion_or_skip("test")

@@ -1,0 +1,609 @@
+"""ConvNetClassifier as an estimator."""
+
+import pickle
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import convolve
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skcnn import ConvNetClassifier, ImageScaler
+
+WEIGHTS = ("filters_", "filter_intercept_", "coef_", "intercept_")
+CURVES = (
+    *("loss_curve_", "accuracy_curve_"),
+    *("validation_loss_curve_", "validation_accuracy_curve_"),
+)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(
+    [
+        ConvNetClassifier(),
+        ConvNetClassifier(solver="sgd", eta=0.1),
+        ConvNetClassifier(n_filters=4, K=2),
+    ]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def short(**params):
+    """A classifier that trains for exactly three epochs."""
+    defaults = {"max_iter": 3, "tol": None, "eta": 0.01, "random_state": 0}
+    return ConvNetClassifier(**{**defaults, **params})
+
+
+def assert_same_weights(one, other):
+    for name in WEIGHTS:
+        assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+# Training
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement", "sequential"])
+@pytest.mark.parametrize("batch_size", ["auto", 1, 32])
+def test_same_seed_gives_the_same_weights_to_the_bit(scaled_digits, solver, sampling, batch_size):
+    params = {"solver": solver, "sampling": sampling, "batch_size": batch_size}
+    first, second = (short(**params).fit(*scaled_digits) for _ in range(2))
+    assert_same_weights(first, second)
+    another = short(**params, random_state=1).fit(*scaled_digits)
+    assert (another.coef_ != first.coef_).any()
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("batch_size", ["auto", 1, 50])
+def test_fit_is_as_many_partial_fits(scaled_digits, solver, batch_size):
+    X, y = scaled_digits
+    weight = np.random.RandomState(0).randint(0, 4, size=len(y))
+    params = {"solver": solver, "sampling": "sequential", "batch_size": batch_size}
+    whole = short(**params, max_iter=4).fit(X, y, weight)
+    stepwise = short(**params)
+    for _ in range(4):
+        stepwise.partial_fit(X, y, classes=[1, 3], sample_weight=weight)
+    assert_same_weights(whole, stepwise)
+    assert stepwise.loss_curve_ == whole.loss_curve_
+    assert stepwise.accuracy_curve_ == whole.accuracy_curve_
+    assert (stepwise.n_iter_, stepwise.t_) == (whole.n_iter_, whole.t_)
+
+
+def test_one_step_on_a_full_batch_is_a_step_against_the_gradient(scaled_digits):
+    X, y = scaled_digits
+    eta, alpha, delta = 0.1, 0.5, 1e-6
+    model = short(solver="sgd", eta=eta, alpha=alpha, batch_size=len(y), max_iter=1).fit(X, y)
+    start = short(max_iter=0).fit(X, y)
+
+    def loss(coef):
+        start.coef_ = coef
+        return log_loss(y, start.predict_proba(X)) + alpha / 2 * (coef**2).sum()
+
+    initial = start.coef_
+    for k in (0, 20, 35, 63):
+        step = np.zeros_like(initial)
+        step[0, k] = delta
+        slope = (loss(initial + step) - loss(initial - step)) / (2 * delta)
+        assert_allclose(model.coef_[0, k], initial[0, k] - eta * slope, atol=1e-7)
+
+
+def test_weights_act_as_repetitions(scaled_digits):
+    X, y = scaled_digits
+    repeats = np.random.RandomState(0).randint(0, 4, size=len(y))
+    weighted = short(batch_size=10_000).fit(X, y, sample_weight=repeats)
+    repeated = short(batch_size=10_000).fit(X.repeat(repeats, axis=0), y.repeat(repeats))
+    for name in WEIGHTS:
+        assert_allclose(getattr(weighted, name), getattr(repeated, name), atol=1e-6)
+    assert_allclose(weighted.loss_curve_, repeated.loss_curve_)
+    assert_allclose(weighted.accuracy_curve_, repeated.accuracy_curve_)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32])
+def test_a_sample_of_weight_zero_is_not_there(scaled_digits, batch_size):
+    X, y = scaled_digits
+    weight = np.random.RandomState(0).rand(len(y)).round() * 3
+    weighted = short(batch_size=batch_size).fit(X, y, sample_weight=weight)
+    without = short(batch_size=batch_size).fit(X[weight > 0], y[weight > 0])
+    assert_same_weights(weighted, without)
+    assert weighted.loss_curve_ == without.loss_curve_
+
+
+def test_untrained_network(scaled_digits):
+    X, y = scaled_digits
+    model = ConvNetClassifier(max_iter=0, random_state=0).fit(X, y)
+    assert_array_equal(model.filters_, model.initial_filters_)
+    assert model.n_iter_ == model.t_ == 0
+    assert model.loss_curve_ == []
+    assert np.isnan(model.loss_)
+    assert model.predict_proba(X).shape == (len(X), 2)
+
+
+def test_fitted_attributes(scaled_digits):
+    X, y = scaled_digits
+    model = short(K=5, n_filters=2, max_iter=4).fit(X, y, X_val=X[:50], y_val=y[:50])
+    assert_array_equal(model.classes_, [1, 3])
+    assert model.n_features_in_ == 64
+    assert model.image_shape_ == (8, 8)
+    assert model.filters_.shape == model.initial_filters_.shape == (2, 5, 5)
+    assert model.filter_intercept_.shape == (2,)
+    assert model.coef_.shape == (1, 128)
+    assert model.intercept_.shape == (1,)
+    assert model.n_iter_ == 4
+    assert model.t_ == 4 * len(y)
+    assert {len(getattr(model, name)) for name in CURVES} == {4}
+    assert model.loss_ == model.loss_curve_[-1]
+    assert model.best_loss_ == min(model.loss_curve_)
+
+
+def test_initial_filters_are_drawn_first_as_published(scaled_digits):
+    model = short(n_filters=2, random_state=42).fit(*scaled_digits)
+    expected = np.random.RandomState(42).normal(0, 2 / 3, size=(2, 3, 3))
+    assert_array_equal(model.initial_filters_, expected)
+
+
+def test_curves_are_means_over_the_epoch_before_each_update(scaled_digits):
+    X, y = scaled_digits
+    model = short(solver="sgd", sampling="sequential", batch_size=200, max_iter=1).fit(X, y)
+    half = short(solver="sgd", sampling="sequential", batch_size=200, max_iter=0).fit(X, y)
+    losses = [log_loss(y[:200], half.predict_proba(X[:200]), labels=[1, 3])]
+    right = [half.score(X[:200], y[:200])]
+    half.partial_fit(X[:200], y[:200])
+    losses.append(log_loss(y[200:], half.predict_proba(X[200:]), labels=[1, 3]))
+    right.append(half.score(X[200:], y[200:]))
+    sizes = [200, len(y) - 200]
+    assert_allclose(model.loss_curve_, [np.average(losses, weights=sizes)])
+    assert_allclose(model.accuracy_curve_, [np.average(right, weights=sizes)])
+
+
+def test_validation_curves_are_scores_after_each_epoch(scaled_digits):
+    X, y = scaled_digits
+    X_val, y_val = X[300:], y[300:]
+    model = short(max_iter=5).fit(X[:300], y[:300], X_val=X_val, y_val=y_val)
+    assert_allclose(model.validation_loss_curve_[-1], log_loss(y_val, model.predict_proba(X_val)))
+    assert_allclose(model.validation_accuracy_curve_[-1], model.score(X_val, y_val))
+    without = short(max_iter=5).fit(X[:300], y[:300])
+    assert_same_weights(model, without)
+    assert not hasattr(without, "validation_loss_curve_")
+
+
+def test_training_stops_when_the_loss_no_longer_improves(scaled_digits):
+    model = short(tol=10.0, n_iter_no_change=4, max_iter=50).fit(*scaled_digits)
+    assert model.n_iter_ == 5  # the first epoch improves on nothing yet
+    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+        model = short(tol=1e-9, max_iter=2).fit(*scaled_digits)
+    assert model.n_iter_ == 2
+
+
+@pytest.mark.parametrize("freeze, kept", [("filters", WEIGHTS[:2]), ("dense", WEIGHTS[2:])])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_frozen_layer_keeps_its_initial_values(scaled_digits, freeze, kept, solver):
+    model = short(freeze=freeze, solver=solver, alpha=1.0).fit(*scaled_digits)
+    initial = short(max_iter=0).fit(*scaled_digits)
+    for name in WEIGHTS:
+        same = (getattr(model, name) == getattr(initial, name)).all()
+        assert same == (name in kept), name
+
+
+def test_freezing_and_thawing_between_calls(scaled_digits):
+    X, y = scaled_digits
+    model = short(n_filters=2).fit(X, y).set_params(freeze="dense")
+    coef, filters = model.coef_, model.filters_
+    model.partial_fit(X, y)
+    assert_array_equal(model.coef_, coef)
+    assert (model.filters_ != filters).all()
+
+
+def test_no_intercepts(scaled_digits):
+    model = short(fit_intercept=False).fit(*scaled_digits)
+    assert_array_equal(model.filter_intercept_, 0)
+    assert_array_equal(model.intercept_, 0)
+
+
+def test_the_penalty_shrinks_weights(scaled_digits):
+    free, penalised = (short(alpha=alpha, max_iter=50).fit(*scaled_digits) for alpha in (0.0, 1.0))
+    assert np.linalg.norm(penalised.coef_) < 0.5 * np.linalg.norm(free.coef_)
+
+
+def test_warm_start_goes_on_with_the_weights(scaled_digits):
+    model = short(warm_start=True).fit(*scaled_digits)
+    initial_filters = model.initial_filters_
+    model.set_params(max_iter=2).fit(*scaled_digits)
+    assert model.n_iter_ == len(model.loss_curve_) == 5
+    assert model.t_ == 5 * len(scaled_digits[1])
+    assert model.loss_curve_[3] < model.loss_curve_[0]
+    assert_array_equal(model.initial_filters_, initial_filters)
+    cold = model.set_params(warm_start=False).fit(*scaled_digits)
+    assert cold.n_iter_ == 2
+
+
+def test_verbose_prints_a_line_an_epoch(scaled_digits, capsys):
+    X, y = scaled_digits
+    model = short(verbose=True, max_iter=2).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1] == (
+        f"epoch 2/2  loss {model.loss_:.4f}  accuracy {model.accuracy_curve_[-1]:.4f}"
+    )
+    short(verbose=True, max_iter=10).fit(X, y, X_val=X, y_val=y)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"epoch  1/10  loss \d\.\d{4}  accuracy \d\.\d{4}  "
+        r"validation loss \d\.\d{4}  accuracy \d\.\d{4}",
+        lines[0],
+    )
+    short().fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+# Prediction
+
+
+def test_probabilities_decisions_and_predictions_agree(scaled_digits):
+    X, y = scaled_digits
+    model = short().fit(X, y)
+    P, T = model.predict_proba(X), model.decision_function(X)
+    assert P.shape == (len(X), 2)
+    assert T.shape == (len(X),)
+    assert_allclose(P.sum(axis=1), 1)
+    assert_allclose(P[:, 1], 1 / (1 + np.exp(-T)))
+    assert_allclose(model.predict_log_proba(X), np.log(P))
+    assert_array_equal(model.predict(X), np.where(T > 0, 3, 1))
+
+
+def test_log_probabilities_do_not_underflow(scaled_digits):
+    X, y = scaled_digits
+    model = short().fit(X, y)
+    log_P = model.predict_log_proba(1e6 * X)
+    assert np.isfinite(log_P).all()
+    assert log_P.min() < -1e4
+
+
+def test_feature_maps_are_responses_after_relu(scaled_digits):
+    X, y = scaled_digits
+    model = short(n_filters=2, K=4).fit(X, y)
+    maps = model.feature_maps(X[:3])
+    assert maps.shape == (3, 8, 8, 2)
+    for f in range(2):
+        response = convolve(X[2], model.filters_[f, ::-1, ::-1], mode="same")
+        expected = np.maximum(response + model.filter_intercept_[f], 0)
+        assert_allclose(maps[2, :, :, f], expected, atol=1e-12)
+    T = maps.reshape(3, -1) @ model.coef_[0] + model.intercept_[0]
+    assert_allclose(model.decision_function(X[:3]), T)
+
+
+# Layouts, types and labels
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda X: X,
+        lambda X: X[..., np.newaxis],
+        lambda X: X.reshape(len(X), -1),
+        lambda X: np.asfortranarray(X),
+        lambda X: X.tolist(),
+        lambda X: pd.DataFrame(X.reshape(len(X), -1)),
+    ],
+    ids=["images", "one channel", "rows", "fortran", "lists", "table"],
+)
+def test_the_layout_of_the_images_makes_no_difference(scaled_digits, layout):
+    X, y = scaled_digits
+    model = short().fit(layout(X), y)
+    reference = short().fit(X, y)
+    assert_array_equal(model.filters_.ravel(), reference.filters_.ravel())
+    assert_array_equal(model.predict_proba(X), reference.predict_proba(X))
+    assert_array_equal(reference.predict_proba(layout(X)), reference.predict_proba(X))
+
+
+def test_shape_of_the_images(scaled_digits):
+    X, y = scaled_digits
+    rows = X.reshape(len(X), -1)
+    assert short().fit(rows, y).image_shape_ == (8, 8)
+    assert short(image_shape=(4, 16)).fit(rows, y).image_shape_ == (4, 16)
+    assert short().fit(rows[:, :60], y).image_shape_ == (1, 60)
+    assert short().fit(X[:, :, :6], y).image_shape_ == (8, 6)
+    colour = short(image_shape=(4, 4, 4)).fit(rows, y)
+    assert colour.image_shape_ == (4, 4, 4)
+    assert colour.filters_.shape == (1, 3, 3, 4)
+
+
+def test_a_model_of_float32_stays_float32(scaled_digits):
+    X, y = scaled_digits
+    model = short(n_filters=2).fit(X.astype(np.float32), y, sample_weight=np.ones(len(y)))
+    for name in WEIGHTS:
+        assert getattr(model, name).dtype == np.float32, name
+    for dtype in (np.float32, np.float64, np.uint8):
+        for method in ("predict_proba", "predict_log_proba", "decision_function", "feature_maps"):
+            assert getattr(model, method)(X.astype(dtype)).dtype == np.float32, method
+    model.partial_fit(X, y)
+    assert model.coef_.dtype == np.float32
+    in_float64 = short(n_filters=2).fit(X, y)
+    assert in_float64.predict_proba(X).dtype == np.float64
+    assert short().fit((X * 10).astype(np.int8), y).coef_.dtype == np.float64
+    assert_allclose(model.initial_filters_, in_float64.initial_filters_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["dress", "trouser"]),
+        np.array(["dress", "trouser"], dtype=object),
+        np.array([-1, 1]),
+        np.array([False, True]),
+        np.array([0.0, 5.0]),
+    ],
+    ids=["str", "object", "signs", "bool", "float"],
+)
+def test_labels_of_any_kind(scaled_digits, labels):
+    X, y = scaled_digits
+    named = labels[(y == 3).astype(int)]
+    model = short(max_iter=30).fit(X, named)
+    assert_array_equal(model.classes_, labels)
+    assert model.predict(X).dtype == labels.dtype
+    assert model.score(X, named) > 0.95
+    assert_array_equal(model.predict_proba(X), short(max_iter=30).fit(X, y).predict_proba(X))
+
+
+def test_feature_names(scaled_digits):
+    X, y = scaled_digits
+    table = pd.DataFrame(X.reshape(len(X), -1)).rename(columns="pixel{}".format)
+    model = short().fit(table, y)
+    assert model.feature_names_in_[2] == "pixel2"
+    model.predict(table)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(table[table.columns[::-1]])
+
+
+def test_pickle_and_clone(scaled_digits):
+    X, y = scaled_digits
+    model = short(batch_size=50).fit(X, y)
+    restored = pickle.loads(pickle.dumps(model))
+    assert_array_equal(restored.predict_proba(X), model.predict_proba(X))
+    assert_same_weights(restored.partial_fit(X, y), model.partial_fit(X, y))
+    fresh = clone(model)
+    assert fresh.get_params() == model.get_params()
+    assert not hasattr(fresh, "coef_")
+
+
+# Many classes and colour
+
+
+def test_ten_classes():
+    images, target = load_digits(return_X_y=True)
+    split = train_test_split(images.reshape(-1, 8, 8), target, random_state=0)
+    X_train, X_test, y_train, y_test = split
+    model = make_pipeline(ImageScaler(), short(n_filters=4, max_iter=40)).fit(X_train, y_train)
+    assert model.score(X_test, y_test) > 0.95
+    classifier = model[-1]
+    assert classifier.coef_.shape == (10, 256)
+    P, T = model.predict_proba(X_test), model.decision_function(X_test)
+    assert P.shape == T.shape == (len(X_test), 10)
+    assert_allclose(P, np.exp(T) / np.exp(T).sum(axis=1, keepdims=True))
+    assert_array_equal(model.predict(X_test), P.argmax(axis=1))
+
+
+def test_colour_is_told_apart():
+    # The same shapes in two colours: only the channel tells the class.
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=300)
+    X = np.zeros((300, 6, 6, 3))
+    X[np.arange(300), rng.randint(6, size=300), rng.randint(6, size=300), 2 * y] = 1.0
+    model = short(max_iter=40, eta=0.05, n_filters=2).fit(X[:200], y[:200])
+    assert model.filters_.shape == (2, 3, 3, 3)
+    assert model.score(X[200:], y[200:]) == 1.0
+    rows = short(max_iter=40, eta=0.05, n_filters=2, image_shape=(6, 6, 3))
+    rows.fit(X[:200].reshape(200, -1), y[:200])
+    assert_same_weights(model, rows)
+
+
+# In scikit-learn's hands
+
+
+@pytest.fixture(params=["rows", "images"])
+def digits_as(request, digits):
+    X, y = digits
+    return (X.reshape(len(X), -1) if request.param == "rows" else X), y
+
+
+def pipeline(**params):
+    return Pipeline([("scale", ImageScaler()), ("net", short(**params))])
+
+
+def test_pipeline_and_cross_validation(digits_as):
+    assert cross_val_score(pipeline(max_iter=40), *digits_as, cv=3).mean() > 0.9
+
+
+def test_grid_search_in_two_processes(digits_as):
+    grid = {"net__eta": [1e-5, 0.01], "net__K": [1, 3]}
+    search = GridSearchCV(pipeline(max_iter=20), grid, cv=2, n_jobs=2).fit(*digits_as)
+    assert search.best_params_["net__eta"] == 0.01
+    serial = GridSearchCV(pipeline(max_iter=20), grid, cv=2).fit(*digits_as)
+    assert_array_equal(search.cv_results_["mean_test_score"], serial.cv_results_["mean_test_score"])
+
+
+def bagging(net):
+    # BaggingClassifier refuses three dimensions before it asks its estimator: a scaler ahead of it
+    # can turn images into a table.
+    scaler = ImageScaler().set_output(transform="pandas")
+    return make_pipeline(scaler, BaggingClassifier(net, n_estimators=3, random_state=0))
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        lambda net: make_pipeline(ImageScaler(), CalibratedClassifierCV(net, cv=3)),
+        lambda net: CalibratedClassifierCV(make_pipeline(ImageScaler(), net), cv=3),
+        bagging,
+        lambda net: VotingClassifier(
+            [("one", make_pipeline(ImageScaler(), net)), ("other", net)], voting="soft"
+        ),
+    ],
+    ids=["calibrated net", "calibrated pipeline", "bagged net", "vote"],
+)
+def test_ensembles(digits_as, ensemble):
+    X, y = digits_as
+    model = ensemble(short(max_iter=30)).fit(X, y)
+    assert model.score(X, y) > 0.95
+    assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+
+
+def test_defaults_on_digits(digits):
+    X, y = digits
+    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    model = make_pipeline(ImageScaler(), ConvNetClassifier(max_iter=1000, random_state=0))
+    assert model.fit(X_train, y_train).score(X_test, y_test) >= 0.95
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ({"K": 0}, r"'K' parameter .* range \[1, inf\)\. Got 0"),
+        ({"K": 2.5}, r"'K' parameter .* Got 2\.5"),
+        ({"n_filters": 0}, "'n_filters' parameter"),
+        ({"eta": -1.0}, "'eta' parameter"),
+        ({"alpha": -1.0}, "'alpha' parameter"),
+        ({"batch_size": 0}, "'batch_size' parameter"),
+        ({"solver": "newton"}, "'solver' parameter"),
+        ({"sampling": "random"}, "'sampling' parameter"),
+        ({"freeze": "all"}, "'freeze' parameter"),
+        ({"max_iter": -1}, "'max_iter' parameter"),
+        ({"image_shape": 64}, "'image_shape' parameter"),
+        ({"image_shape": (7, 9)}, r"image_shape=\(7, 9\) has 63 values an image, but X has 64"),
+        ({"image_shape": (4, 16)}, r"image_shape=\(4, 16\) does not match .* \(8, 8\)"),
+    ],
+)
+def test_wrong_parameters_are_named(scaled_digits, params, message):
+    X, y = scaled_digits
+    with pytest.raises(ValueError, match=message):
+        short(**params).fit(X, y)
+
+
+def with_value(X, value):
+    X = X.copy()
+    X[5, 3, 3] = value
+    return X
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda X, y: {"X": with_value(X, np.nan)}, "Input X contains NaN"),
+        (lambda X, y: {"X": with_value(X, np.inf)}, "Input X contains infinity"),
+        (lambda X, y: {"X": X[:-1]}, "inconsistent numbers of samples"),
+        (lambda X, y: {"X": X[0, 0]}, "Expected 2D array, got 1D array"),
+        (lambda X, y: {"X": X[..., None, None]}, "dim 5"),
+        (lambda X, y: {"y": np.ones(len(y))}, "at least two classes, but got one class: .*1.0"),
+        (lambda X, y: {"y": np.linspace(0, 1, len(y))}, "Unknown label type: continuous"),
+        (lambda X, y: {"sample_weight": np.zeros(len(y))}, "at least one non-zero"),
+        (lambda X, y: {"sample_weight": -np.ones(len(y))}, "Negative values .* `sample_weight`"),
+        (lambda X, y: {"sample_weight": (y == 1) * 1.0}, "positive weight all are of class .*1"),
+        (lambda X, y: {"X_val": X}, "X_val and y_val must be given together"),
+        (lambda X, y: {"y_val": y}, "X_val and y_val must be given together"),
+        (lambda X, y: {"X_val": X, "y_val": y + 1}, r"labels \[2, 4\], which are not in the class"),
+        (lambda X, y: {"X_val": X[:, :7], "y_val": y}, r"56 features \(images of shape \(7, 8\)\)"),
+    ],
+)
+def test_wrong_data_are_named_and_leave_the_model(scaled_digits, change, message):
+    X, y = scaled_digits
+    fitted = short().fit(X[:, :6, :6], y == 3)
+    untouched = pickle.dumps(vars(fitted))
+    for model in (fitted, short()):
+        with pytest.raises(ValueError, match=message):
+            model.fit(**{"X": X, "y": y, **change(X, y)})
+    assert pickle.dumps(vars(fitted)) == untouched
+    assert vars(model) == vars(short())
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_another_number_of_pixels_is_named(scaled_digits, rows):
+    X, y = scaled_digits
+    model = short().fit(X, y)
+    fewer = X[:, :7].reshape(len(X), -1) if rows else X[:, :7]
+    for method in ("predict", "predict_proba", "decision_function", "feature_maps"):
+        with pytest.raises(ValueError, match="X has 56 features.* is expecting 64 features"):
+            getattr(model, method)(fewer)
+    with pytest.raises(ValueError, match="X has 56 features.* is expecting 64 features"):
+        model.partial_fit(fewer, y)
+
+
+def test_not_fitted(scaled_digits):
+    for method in ("predict", "predict_proba", "decision_function", "feature_maps"):
+        with pytest.raises(NotFittedError, match="This ConvNetClassifier instance is not fitted"):
+            getattr(short(), method)(scaled_digits[0])
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_diverging_training_says_what_to_do_and_leaves_the_model(scaled_digits, solver, dtype):
+    X, y = scaled_digits
+    X = X.astype(dtype)
+    model = short(solver=solver, batch_size=20).fit(X, y)
+    untouched = pickle.dumps(vars(model))
+    model.set_params(eta=float(np.finfo(dtype).max / 10))
+    message = r"Training diverged in epoch 1: .* ImageScaler for example, or lower eta \(it is"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(X, y)
+    model.set_params(eta=0.01)
+    assert pickle.dumps(vars(model)) == untouched
+
+
+def test_an_interrupted_call_leaves_the_model(scaled_digits, monkeypatch):
+    X, y = scaled_digits
+    model = short(verbose=True).fit(X, y)
+    untouched = pickle.dumps(vars(model))
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skcnn._classifier._report", interrupt)
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(KeyboardInterrupt):
+            call(X, y)
+        assert pickle.dumps(vars(model)) == untouched
+
+
+def test_partial_fit_with_wrong_classes(scaled_digits):
+    X, y = scaled_digits
+    model = short()
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        model.partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"labels \[3\], which are not in the classes \[1, 2\]"):
+        model.partial_fit(X, y, classes=[1, 2])
+    with pytest.raises(ValueError, match="at least two classes"):
+        model.partial_fit(X, y, classes=[1])
+    assert vars(model) == vars(short())
+    model.partial_fit(X[y == 1], y[y == 1], classes=[1, 3])
+    with pytest.raises(ValueError, match="is not the same as on last call"):
+        model.partial_fit(X, y, classes=[1, 4])
+    with pytest.raises(ValueError, match="'eta' parameter"):
+        model.set_params(eta=-1.0).partial_fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"K": 5}, {"n_filters": 2}, {"image_shape": (4, 16)}],
+    ids=lambda params: [*params][0],
+)
+def test_going_on_with_another_network_is_refused(scaled_digits, params):
+    X, y = scaled_digits
+    rows = X.reshape(len(X), -1)
+    model = short(warm_start=True).fit(rows, y).set_params(**params)
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=f"{[*params][0]}=.* the model to go on with has"):
+            call(rows, y)

@@ -1,0 +1,216 @@
+"""The fetcher against a real server on this machine, and its reader against damaged files."""
+
+import gzip
+import struct
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pooch
+import pytest
+from numpy.testing import assert_array_equal
+
+from skcnn import datasets
+from skcnn.datasets import fetch_fashion_mnist, read_idx
+
+N_TRAIN, N_TEST = 60, 20
+
+
+def idx_bytes(array):
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.tobytes()
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves a folder and keeps the paths that were asked for."""
+
+    def do_GET(self):
+        self.server.asked_for.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A mirror with small files of random images, which the fetcher knows the hashes of.
+
+    The mirrors are /missing/, /damaged/ and /whole/, of which only the last has the right files.
+    """
+    rng = np.random.RandomState(0)
+    hashes = {}
+    for folder in ("missing", "damaged", "whole"):
+        (tmp_path / "www" / folder).mkdir(parents=True)
+    for kind, n in (("train", N_TRAIN), ("t10k", N_TEST)):
+        for name, array in (
+            (f"{kind}-images-idx3-ubyte.gz", rng.randint(256, size=(n, 28, 28), dtype=np.uint8)),
+            (f"{kind}-labels-idx1-ubyte.gz", np.arange(n, dtype=np.uint8) % 10),
+        ):
+            content = gzip.compress(idx_bytes(array))
+            (tmp_path / "www" / "whole" / name).write_bytes(content)
+            (tmp_path / "www" / "damaged" / name).write_bytes(content[:-20])
+            hashes[name] = f"md5:{pooch.file_hash(tmp_path / 'www' / 'whole' / name, alg='md5')}"
+    handler = partial(Handler, directory=tmp_path / "www")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.asked_for = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        mirrors = [f"{address}/{folder}/" for folder in ("missing", "damaged", "whole")]
+        parts = {
+            subset: [(*names, n) for *names, _ in datasets._FASHION_MNIST_PARTS[subset]]
+            for subset, n in (("train", N_TRAIN), ("test", N_TEST))
+        }
+        parts["all"] = parts["train"] + parts["test"]
+        monkeypatch.setattr(datasets, "_FASHION_MNIST_MIRRORS", mirrors)
+        monkeypatch.setattr(datasets, "_FASHION_MNIST_HASHES", hashes)
+        monkeypatch.setattr(datasets, "_FASHION_MNIST_PARTS", parts)
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty cache."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("SKCNN_DATA", str(home))
+    return home
+
+
+def test_files_come_from_the_first_mirror_that_has_them(server, home, capsys):
+    dataset = fetch_fashion_mnist()
+    assert server.asked_for == [
+        f"/{folder}/train-{name}.gz"
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        for folder in ("missing", "damaged", "whole")
+    ]
+    assert sorted(path.name for path in (home / "fashion-mnist").iterdir()) == [
+        "train-images-idx3-ubyte.gz",
+        "train-labels-idx1-ubyte.gz",
+    ]
+    assert dataset.images.shape == (N_TRAIN, 28, 28)
+    bars = capsys.readouterr().err
+    assert "train-images-idx3-ubyte.gz [########################################]" in bars
+    fetch_fashion_mnist()
+    assert len(server.asked_for) == 6  # from the cache this time
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_file_in_the_cache_is_replaced(server, home):
+    whole = fetch_fashion_mnist()
+    path = home / "fashion-mnist" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert_array_equal(fetch_fashion_mnist().data, whole.data)
+
+
+def test_what_the_dataset_holds(server, home):
+    dataset = fetch_fashion_mnist(subset="all")
+    assert dataset.data.shape == (N_TRAIN + N_TEST, 784)
+    assert dataset.data.dtype == np.uint8
+    assert np.shares_memory(dataset.data, dataset.images)
+    assert_array_equal(dataset.target, [*range(10)] * 8)
+    assert dataset.target_names[3] == "Dress"
+    assert "Zalando" in dataset.DESCR
+    X, y = fetch_fashion_mnist(subset="test", return_X_y=True)
+    assert_array_equal(X, dataset.data[N_TRAIN:])
+    assert_array_equal(y, dataset.target[N_TRAIN:])
+
+
+@pytest.mark.parametrize("classes", [[1, 3], ["Trouser", "Dress"], ["Dress", 1], np.array([1, 3])])
+def test_some_classes(server, home, classes):
+    dataset = fetch_fashion_mnist(classes=classes)
+    everything = fetch_fashion_mnist()
+    assert_array_equal(dataset.target, [1, 3] * (N_TRAIN // 10))
+    assert_array_equal(dataset.data, everything.data[np.isin(everything.target, [1, 3])])
+
+
+def test_data_home_goes_before_the_environment(server, home, tmp_path):
+    fetch_fashion_mnist(subset="test", data_home=tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz").exists()
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("download_if_missing", [True, False])
+def test_without_files_one_error_says_what_to_put_where(
+    server, home, monkeypatch, download_if_missing
+):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(OSError) as raised:
+        fetch_fashion_mnist(download_if_missing=download_if_missing)
+    message = str(raised.value)
+    for expected in (*datasets._FASHION_MNIST_HASHES, home, "SKCNN_DATA", "data_home"):
+        assert str(expected) in message
+    assert ("/whole/" in message) == download_if_missing
+    assert not [*home.rglob("*.gz")]
+
+
+def test_a_damaged_file_is_named_where_it_cannot_be_replaced(server, home):
+    fetch_fashion_mnist()
+    path = home / "fashion-mnist" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(b"")
+    with pytest.raises(OSError, match=f"{path} .* its hash is not that of the official file"):
+        fetch_fashion_mnist(download_if_missing=False)
+
+
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ({"subset": "valid"}, "subset='valid' must be one of"),
+        ({"classes": ["Dress", "Hat"]}, "has 'Hat', which is neither a number from 0 to 9 nor"),
+        ({"classes": [10]}, "has 10, which is neither"),
+        ({"classes": [-1]}, "has -1, which is neither"),
+        ({"classes": "Dress"}, r"classes='Dress' must be a list, such as \['Dress'\]"),
+        ({"classes": 3}, r"classes=3 must be a list, such as \[3\]"),
+    ],
+)
+def test_wrong_arguments_are_named(params, message):
+    with pytest.raises(ValueError, match=message):
+        fetch_fashion_mnist(**params)
+
+
+def test_official_files():
+    try:
+        dataset = fetch_fashion_mnist(subset="all", download_if_missing=False)
+    except OSError as error:
+        pytest.skip(f"needs the images of Fashion-MNIST: {error}")
+    assert dataset.data.shape == (70_000, 784)
+    assert_array_equal(np.bincount(dataset.target[:60_000]), 6_000)
+    assert_array_equal(np.bincount(dataset.target[60_000:]), 1_000)
+    assert_array_equal(dataset.target[:10], [9, 0, 0, 3, 0, 2, 7, 2, 5, 5])
+    assert dataset.data[0].sum() == 76_247
+
+
+# The reader
+
+
+IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def test_idx_files_are_read(tmp_path):
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(idx_bytes(IMAGES)))
+    assert_array_equal(read_idx(path, shape=(2, 3, 4)), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (gzip.compress(b"\0\0\x09\x03" + idx_bytes(IMAGES)[4:]), "magic number is 00000903, where"),
+        (gzip.compress(idx_bytes(IMAGES[0])), "magic number is 00000802, where 00000803"),
+        (gzip.compress(b""), "magic number is missing"),
+        (gzip.compress(idx_bytes(IMAGES)[:9]), "truncated in its header"),
+        (gzip.compress(idx_bytes(IMAGES[:1])), r"of shape \(1, 3, 4\), not \(2, 3, 4\)"),
+        (gzip.compress(idx_bytes(IMAGES)[:-5]), r"holds 19 values, where .* has 24"),
+        (gzip.compress(idx_bytes(IMAGES) + b"\0"), r"holds 25 values, where .* has 24"),
+        (gzip.compress(idx_bytes(IMAGES))[:-9], "truncated or damaged"),
+        (idx_bytes(IMAGES), "not a gzip file"),
+    ],
+)
+def test_damaged_idx_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "images.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as raised:
+        read_idx(path, shape=(2, 3, 4))
+    assert f"Delete {path}" in str(raised.value)

@@ -1,0 +1,60 @@
+"""Which module may import which."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skcnn
+
+HOUSE = {
+    "__init__": {"_classifier", "_scaler"},
+    "_images": {"math", "numpy"},
+    "_layers": {"numpy", "scipy"},
+    "_network": {"typing", "numpy", "_layers"},
+    "_solvers": {"numpy"},
+    "_classifier": {
+        *("contextlib", "copy", "numbers", "typing", "warnings"),
+        *("numpy", "sklearn", "_images", "_layers", "_network", "_solvers"),
+    },
+    "_scaler": {"copy", "numpy", "sklearn", "_images"},
+    "datasets": {
+        *("contextlib", "gzip", "math", "numbers", "os", "pathlib", "sys", "zlib"),
+        *("numpy", "pooch", "sklearn"),
+    },
+}
+
+FILES = sorted(Path(skcnn.__file__).parent.glob("*.py"))
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (
+                [node.module.partition(".")[0]]
+                if node.module
+                else [alias.name for alias in node.names]
+            )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_module_imports_what_the_house_allows(path):
+    assert set(imported(path)) <= HOUSE[path.stem]
+
+
+def modules_after(statement):
+    program = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+
+
+def test_importing_the_package_loads_what_scikit_learn_loads_and_no_more():
+    by_scikit_learn = modules_after("import sklearn.base, sklearn.preprocessing")
+    assert modules_after("import skcnn") - by_scikit_learn == {"skcnn"}

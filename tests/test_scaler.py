@@ -1,0 +1,231 @@
+"""ImageScaler: StandardScaler on rows, and on images pixel by pixel or channel by channel."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skcnn import ImageScaler
+
+STATISTICS = ("mean_", "var_", "scale_")
+
+
+@parametrize_with_checks([ImageScaler()])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+# Collected ahead of scikit-learn's tests, so that what they import is ImageScaler.
+STAND_IN = """
+import sklearn.preprocessing
+from skcnn import ImageScaler
+sklearn.preprocessing.StandardScaler = ImageScaler
+"""
+
+
+def test_scikit_learn_tests_of_standard_scaler_pass(tmp_path):
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    options = ["-q", "-rA", "-p", "stand_in", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    tests = ["--pyargs", "sklearn.preprocessing.tests.test_data"]
+    program = [sys.executable, "-m", "pytest", *options, *tests]
+    run = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert "test_one_to_one_features[ImageScaler]" in run.stdout  # it was our scaler
+
+
+@pytest.fixture(params=[(5, 4), (5, 4, 1), (5, 4, 3)], ids=str)
+def images(request):
+    X = np.random.RandomState(0).rand(30, *request.param) * 255
+    X[:, 2, 2] = 7.0  # a pixel without variance
+    return X
+
+
+def test_each_pixel_is_standardised(images):
+    scaler = ImageScaler()
+    scaled = scaler.fit_transform(images)
+    assert scaled.shape == images.shape
+    assert_allclose(scaled.mean(axis=0), 0, atol=1e-12)
+    expected = np.ones(images.shape[1:])
+    expected[2, 2] = 0
+    assert_allclose(scaled.std(axis=0), expected, atol=1e-12)
+    assert_allclose(scaler.mean_, images.mean(axis=0))
+    assert_allclose(scaler.var_, images.var(axis=0), atol=1e-9)
+    for name in STATISTICS:
+        assert getattr(scaler, name).shape == images.shape[1:]
+    assert scaler.n_samples_seen_ == 30
+    assert scaler.n_features_in_ == images[0].size
+
+
+def test_each_channel_is_standardised(images):
+    scaler = ImageScaler(per="channel")
+    scaled = scaler.fit_transform(images)
+    assert scaled.shape == images.shape
+    channels = scaled.reshape(-1, *images.shape[3:])
+    axes = (0, 1, 2)
+    assert_allclose(scaled.mean(axis=axes), 0, atol=1e-12)
+    assert_allclose(scaled.std(axis=axes), 1)
+    assert channels.shape[1:] == images.shape[3:]
+    assert_allclose(scaler.mean_, np.broadcast_to(images.mean(axis=axes), images.shape[1:]))
+    assert_allclose(scaler.var_, np.broadcast_to(images.var(axis=axes), images.shape[1:]))
+    for name in STATISTICS:
+        assert getattr(scaler, name).shape == images.shape[1:]
+
+
+def test_images_and_rows_of_pixels_give_the_same_to_the_bit(images):
+    rows = images.reshape(30, -1)
+    reference = StandardScaler().fit(rows)
+    of_images, of_rows = ImageScaler().fit(images), ImageScaler().fit(rows)
+    for scaler in (of_images, of_rows):
+        for name in STATISTICS:
+            assert_array_equal(getattr(scaler, name).ravel(), getattr(reference, name))
+        assert_array_equal(scaler.transform(rows), reference.transform(rows))
+        assert_array_equal(scaler.transform(images).reshape(30, -1), reference.transform(rows))
+        assert scaler.transform(images).shape == images.shape
+    assert of_rows.mean_.shape == (images[0].size,)
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+def test_inverse_transform(images, per):
+    scaler = ImageScaler(per=per).fit(images)
+    scaled = scaler.transform(images)
+    assert_allclose(scaler.inverse_transform(scaled), images)
+    rows = scaler.inverse_transform(scaled.reshape(30, -1))
+    assert_allclose(rows, images.reshape(30, -1))
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_partial_fit_adds_up(images, per, weighted):
+    weight = np.random.RandomState(1).rand(30) if weighted else None
+    whole = ImageScaler(per=per).fit(images, sample_weight=weight)
+    stepwise = ImageScaler(per=per)
+    for part in (slice(10), slice(10, 11), slice(11, 30)):
+        X = images[part] if part != slice(10, 11) else images[part].reshape(1, -1)
+        stepwise.partial_fit(X, sample_weight=None if weight is None else weight[part])
+    for name in (*STATISTICS, "n_samples_seen_"):
+        assert_allclose(getattr(stepwise, name), getattr(whole, name), err_msg=name)
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+def test_weights_act_as_repetitions(images, per):
+    repeats = np.random.RandomState(0).randint(0, 4, size=30)
+    weighted = ImageScaler(per=per).fit(images, sample_weight=repeats)
+    repeated = ImageScaler(per=per).fit(images.repeat(repeats, axis=0))
+    for name in STATISTICS:
+        assert_allclose(getattr(weighted, name), getattr(repeated, name), atol=1e-9)
+
+
+def test_a_second_fit_forgets_the_first(images):
+    scaler = ImageScaler().fit(images)
+    rows = images.reshape(30, -1)[:, :7]
+    scaler.fit(rows)
+    assert_array_equal(scaler.transform(rows), StandardScaler().fit_transform(rows))
+    assert not hasattr(scaler, "image_shape_")
+    scaler.fit(images[:, :3])
+    assert scaler.mean_.shape == images[:, :3].shape[1:]
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+def test_without_mean_or_deviation(images, per):
+    centred = ImageScaler(per=per, with_std=False).fit(images)
+    assert centred.scale_ is None
+    assert_allclose(centred.transform(images), images - centred.mean_)
+    scaled = ImageScaler(per=per, with_mean=False).fit(images)
+    assert_allclose(scaled.transform(images), images / scaled.scale_)
+    neither = ImageScaler(per=per, with_mean=False, with_std=False).fit(images)
+    assert neither.mean_ is None
+    assert_array_equal(neither.transform(images), images)
+
+
+def test_copy_and_in_place(images):
+    original = images.copy()
+    ImageScaler().fit_transform(images)
+    assert_array_equal(images, original)
+    in_place = ImageScaler(copy=False).fit(images)
+    assert_array_equal(images, original)
+    scaled = in_place.transform(images)
+    assert np.shares_memory(scaled, images)
+    assert_array_equal(
+        in_place.inverse_transform(scaled, copy=True), scaled * in_place.scale_ + in_place.mean_
+    )
+    assert_array_equal(scaled, images)
+
+
+def test_types(images):
+    scaler = ImageScaler().fit(images)
+    assert scaler.transform(images.astype(np.float32)).dtype == np.float32
+    assert scaler.transform(images.astype(np.uint8)).dtype == np.float64
+    assert_array_equal(scaler.transform(images.tolist()), scaler.transform(images))
+    assert_array_equal(pickle.loads(pickle.dumps(scaler)).mean_, scaler.mean_)
+    assert clone(ImageScaler(per="channel")).per == "channel"
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+def test_missing_values_are_disregarded_and_kept(images, per):
+    images[3, 1, 1] = np.nan
+    scaled = ImageScaler(per=per).fit_transform(images)
+    assert_array_equal(np.isnan(scaled), np.isnan(images))
+    assert abs(np.nanmean(scaled)) < 1e-12
+
+
+def test_images_come_out_as_a_table_where_that_is_asked_for(images):
+    expected = ImageScaler().fit_transform(images).reshape(30, -1)
+    scaler = ImageScaler().set_output(transform="pandas")
+    table = scaler.fit_transform(images)
+    assert isinstance(table, pd.DataFrame)
+    assert_array_equal(table, expected)
+    assert_array_equal(table.columns, scaler.get_feature_names_out())
+    with config_context(transform_output="pandas"):
+        assert_array_equal(ImageScaler().fit(images).transform(images), expected)
+    assert_array_equal(scaler.inverse_transform(images).shape, images.shape)
+
+
+class Recorder:
+    """A callback that notes its hooks."""
+
+    def __init__(self):
+        self.hooks = []
+
+    def setup(self, estimator, context):
+        self.hooks.append("setup")
+
+    def on_fit_task_begin(self, estimator, context, *, X):
+        self.hooks.append(("begin", np.shape(X)))
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        self.hooks.append(("end", fitted_estimator.transform(np.zeros((1, 5, 4))).shape))
+
+    def teardown(self, estimator, context):
+        self.hooks.append("teardown")
+
+
+def test_callbacks_are_told_of_images():
+    recorder = Recorder()
+    ImageScaler().set_callbacks(recorder).fit(np.random.RandomState(0).rand(30, 5, 4))
+    assert recorder.hooks == ["setup", ("begin", (30, 5, 4)), ("end", (1, 5, 4)), "teardown"]
+
+
+def test_errors(images):
+    rows = images.reshape(30, -1)
+    with pytest.raises(ValueError, match="per='channel' needs images .* X is of shape"):
+        ImageScaler(per="channel").fit(rows)
+    with pytest.raises(ValueError, match="'per' parameter"):
+        ImageScaler(per="row").fit(images)
+    with pytest.raises(NotFittedError, match="This ImageScaler instance is not fitted"):
+        ImageScaler().transform(images)
+    scaler = ImageScaler().fit(images)
+    for method in ("transform", "inverse_transform", "partial_fit"):
+        message = f"X has .* features, but ImageScaler is expecting {rows.shape[1]} features"
+        with pytest.raises(ValueError, match=message):
+            getattr(scaler, method)(images[:, :3])
+    with pytest.raises(ValueError, match="contains infinity"):
+        scaler.transform(images + np.inf)

@@ -1,0 +1,73 @@
+"""Solvers on functions whose minimum is known, and against their formulas."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skcnn._solvers import SGD, STOCHASTIC_SOLVERS, Adam, Plateau, draw_order, run_epoch
+
+
+def test_sgd_steps_against_the_gradient():
+    theta = np.array([1.0, -2.0])
+    SGD(theta).step(theta, np.array([10.0, 20.0]), eta=0.1)
+    assert_allclose(theta, [0.0, -4.0])
+
+
+def test_adam_is_its_formula():
+    rng = np.random.RandomState(0)
+    theta = rng.randn(4)
+    expected, m, v = theta.copy(), np.zeros(4), np.zeros(4)
+    solver = Adam(theta)
+    for t in range(1, 6):
+        g = rng.randn(4)
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
+        expected -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        solver.step(theta, g.copy(), eta=0.01)
+        assert_allclose(theta, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", STOCHASTIC_SOLVERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_solvers_find_the_minimum_of_a_quadratic(name, dtype):
+    target = np.array([3.0, -1.0, 0.5], dtype)
+    theta = np.zeros(3, dtype)
+    solver = STOCHASTIC_SOLVERS[name](theta)
+    for _ in range(200):
+        run_epoch(solver, theta, lambda batch: theta - target, np.arange(10), 1, eta=0.05)
+    assert theta.dtype == dtype
+    assert_allclose(theta, target, atol=1e-3)
+
+
+def test_an_epoch_takes_the_batches_in_their_order():
+    seen = []
+
+    def gradient(batch):
+        seen.append(batch.tolist())
+        return np.zeros(1)
+
+    theta = np.zeros(1)
+    run_epoch(SGD(theta), theta, gradient, np.array([4, 2, 0, 1, 3]), batch_size=2, eta=1.0)
+    assert seen == [[4, 2], [0, 1], [3]]
+
+
+def test_orders_of_an_epoch():
+    rng = np.random.RandomState(0)
+    assert_array_equal(draw_order(5, "sequential", rng), range(5))
+    first, second = draw_order(50, "shuffle", rng), draw_order(50, "shuffle", rng)
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert list(first) != list(second)
+    drawn = draw_order(50, "replacement", np.random.RandomState(7))
+    assert_array_equal(drawn, np.random.RandomState(7).randint(50, size=50))
+
+
+def test_plateau_counts_epochs_without_improvement():
+    plateau = Plateau(tol=0.1, patience=2)
+    losses = [1.0, 0.8, 0.75, 0.5, 0.45, 0.41]
+    #               (better) (no)  (yes) (no)  (no: 0.09 in all)
+    assert [plateau.reached(loss) for loss in losses] == [False] * 5 + [True]
+
+
+def test_plateau_without_tolerance_is_never_reached():
+    plateau = Plateau(tol=None, patience=1)
+    assert not any(plateau.reached(1.0) for _ in range(10))
