@@ -1,0 +1,72 @@
+"""The examples as a person runs them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(name, folder, **environment):
+    program = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+    environment = {**os.environ, "MPLBACKEND": "Agg", **environment}
+    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_trouser_vs_dress(fashion_train, fashion_test, tmp_path):
+    printed = run("plot_trouser_vs_dress.py", tmp_path)
+    assert re.search(r"untrained +0 +1\.03 +0\.45 +1\.11 +0\.44", printed)
+    assert re.search(r"full +5 +0\.07 +0\.98 +0\.12 +0\.96", printed)
+    assert printed.count("test accuracy") == 3
+    assert (tmp_path / "trouser_vs_dress.png").stat().st_size > 10_000
+
+
+def test_trouser_vs_dress_without_a_network(tmp_path):
+    # An address of this machine where nobody listens stands for a network that is not there.
+    nobody = "http://127.0.0.1:9"
+    printed = run(
+        "plot_trouser_vs_dress.py",
+        tmp_path,
+        SKCNN_DATA=str(tmp_path / "empty"),
+        **{"http_proxy": nobody, "https_proxy": nobody},
+    )
+    first, *_ = printed.splitlines()
+    assert first == (
+        "Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits 1 and 3."
+    )
+    accuracies = re.findall(r"test accuracy (0\.\d+)", printed)
+    assert float(accuracies[0]) > 0.9
+    assert (tmp_path / "trouser_vs_dress.png").exists()
+
+
+def test_grid_search(tmp_path):
+    printed = run("plot_grid_search.py", tmp_path)
+    assert float(re.search(r"(\d\.\d+) on the test images", printed)[1]) > 0.95
+    assert (tmp_path / "grid_search.png").exists()
+
+
+def test_compare_logistic_regression(fashion_train, tmp_path):
+    printed = run("plot_compare_logistic_regression.py", tmp_path)
+    accuracy = {
+        name: float(figure) for name, figure in re.findall(r"^(.+?)  +(\d\.\d+)", printed, re.M)
+    }
+    assert accuracy["ConvNet, 16 filters"] > accuracy["LogisticRegression"]
+    assert (tmp_path / "compare_logistic_regression.png").exists()
+
+
+def test_the_ten_lines_of_the_readme():
+    text = (ROOT / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    scope = {}
+    exec(program, scope)
+    assert scope["model"].score(scope["X_test"], scope["y_test"]) > 0.95
+
+
+def test_every_example_is_run():
+    tests = Path(__file__).read_text()
+    for path in (ROOT / "examples").iterdir():
+        assert f'"{path.name}"' in tests
