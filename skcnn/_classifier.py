@@ -4,13 +4,14 @@ import copy
 import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
@@ -18,19 +19,12 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _images, _layers, _network, _solvers
+from ._holdout import hold_out
+from ._training import CURVES, Callbacks, Monitor
 
 
-class _Data(NamedTuple):
-    """Validated and encoded samples."""
-
-    X: np.ndarray  # images (n, H, W, C)
-    y: np.ndarray  # indices into classes_ (n,)
-    Y: np.ndarray  # targets (n, n_outputs), see _layers
-    s: np.ndarray  # weights (n, 1), of mean 1 over the samples that have any
-
-
-class ConvNetClassifier(ClassifierMixin, BaseEstimator):
-    r"""Convolutional network with one convolution layer, ReLU and a dense layer.
+class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+    r"""Convolutional network with one convolution layer, ReLU, max pooling and a dense layer.
 
     The network minimises the log-loss with an L2 penalty by gradient descent. Images should be
     standardised first, by :class:`ImageScaler` for example; they may come flat, one row of values
@@ -44,18 +38,35 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     n_filters : int, default=1
         Number of filters.
 
+    pool_size : int, default=1
+        Side of the max-pooling windows, in pixels; 1: no pooling. Pixels at the right and lower
+        edges that do not fill a window are dropped. Where the image is lower or narrower than a
+        window, windows are at most half as high and half as wide as the image, and at least one
+        pixel: a signal is pooled along its length.
+
     fit_intercept : bool, default=True
         Whether filters and outputs have an intercept.
 
     freeze : {"filters", "dense"} or None, default=None
         The layer that keeps its initial values, intercepts included, and is not learnt.
 
-    solver : {"adam", "sgd"}, default="adam"
-        "adam" scales the steps by running moments of the gradient [2]_; "sgd" is plain stochastic
-        gradient descent.
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        "adam" scales the steps by running moments of the gradient [2]_; "sgd" is stochastic
+        gradient descent, plain or with ``momentum``; "lbfgs" is SciPy's L-BFGS-B, which uses all
+        data at every step and suits small sets. For the last, an epoch is an iteration, and
+        ``eta``, ``learning_rate``, ``momentum``, ``batch_size`` and ``sampling`` mean nothing.
 
     eta : float, default=0.001
         Learning rate: the length of a step on the mean gradient of a batch.
+
+    learning_rate : {"constant", "adaptive", "cosine"}, default="constant"
+        Schedule of the learning rate over the epochs. "constant" is ``eta``; "adaptive" divides it
+        by 5 whenever training would stop by ``tol`` and ``n_iter_no_change``, and stops for good
+        below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs along half a
+        cosine [3]_.
+
+    momentum : float, default=0.0
+        Of solver "sgd": part of the last step that is taken again, at least 0 and less than 1.
 
     alpha : float, default=1e-4
         Strength of the L2 penalty on filters and dense weights; intercepts have none.
@@ -71,15 +82,29 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Greatest number of epochs. With 0 the network is left with its initial values.
 
     tol : float or None, default=1e-4
-        Training stops when the training loss has not improved by ``tol`` for ``n_iter_no_change``
-        epochs in a row. None: it runs for exactly ``max_iter`` epochs.
+        Training stops when the loss has not improved by ``tol`` for ``n_iter_no_change`` epochs in
+        a row; with "lbfgs" also when no component of the gradient is greater than it. None: it
+        runs for exactly ``max_iter`` epochs, where "lbfgs" does not get stuck before.
 
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops.
 
+    early_stopping : bool, default=False
+        Whether the loss that is watched is that of held-out samples instead of the training loss:
+        ``X_val``, ``y_val`` if :meth:`fit` is given them, else a part of the training samples.
+        The weights of the epoch where it was smallest are kept.
+
+    validation_fraction : float, default=0.1
+        Part of every class that is held out for ``early_stopping``. Copies of an image are all
+        held out or none of them.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, ``{label: weight}``, by which those of their samples are
+        multiplied; "balanced" makes all classes weigh the same.
+
     warm_start : bool, default=False
         If True, :meth:`fit` starts from the weights it finds and appends to the curves; the solver
-        starts afresh.
+        and the schedule start afresh.
 
     image_shape : tuple (H, W) or (H, W, C), or None, default=None
         Shape of the images when ``X`` has a row of values for each. None: it is taken from ``X``
@@ -116,8 +141,9 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     initial_filters_ : ndarray of the shape of ``filters_``
         The filters as they were drawn, before training.
 
-    coef_ : ndarray of shape (n_outputs, H * W * n_filters)
-        Dense weights V; ``n_outputs`` is 1 for two classes, else ``n_classes``.
+    coef_ : ndarray of shape (n_outputs, (H // p) * (W // p) * n_filters)
+        Dense weights V, for windows of side p; ``n_outputs`` is 1 for two classes, else
+        ``n_classes``.
 
     intercept_ : ndarray of shape (n_outputs,)
         Dense intercepts c; 0 with ``fit_intercept=False``.
@@ -136,13 +162,14 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
 
     loss_curve_ : list of float, of length n_iter_
         Log-loss, in nats, without the penalty: the mean over an epoch, each sample as it is
-        visited, before its update.
+        visited, before its update. With solver "lbfgs" it is that after each iteration.
 
     accuracy_curve_ : list of float, of length n_iter_
         Accuracy, likewise.
 
     validation_loss_curve_, validation_accuracy_curve_ : list of float
-        Log-loss and accuracy on ``X_val``, ``y_val`` after every epoch that was given them.
+        Log-loss and accuracy on ``X_val``, ``y_val``, or what was held out, after every epoch
+        that had any.
 
     See Also
     --------
@@ -151,12 +178,14 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    For images X and filters W of side K with intercepts b, dense weights V and intercepts c:
+    For images X and filters W of side K with intercepts b, pooling windows of side p, dense
+    weights V and intercepts c:
 
     .. math::
         Z_{nijf} &= b_f + \sum_{u,v,c} W_{fuvc}\, X_{n,\,i+u-\lfloor K/2\rfloor,\,
                     j+v-\lfloor K/2\rfloor,\,c} \\
-        T &= \max(Z, 0)\, V' + c \\
+        A_{nijf} &= \max(0, \max_{0 \le k, l < p} Z_{n,\,ip+k,\,jp+l,\,f}) \\
+        T &= A V' + c \\
         P &= \mathrm{sigmoid}(T) \text{ for two classes, } \mathrm{softmax}(T) \text{ for more} \\
         L &= -\frac{\sum_n s_n \log P_{n, y_n}}{\sum_n s_n} + \frac{\alpha}{2}(|W|^2 + |V|^2)
 
@@ -177,6 +206,8 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     .. [1] Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to
        document recognition", Proceedings of the IEEE 86 (1998).
     .. [2] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    .. [3] I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts",
+       ICLR 2017.
 
     Examples
     --------
@@ -198,10 +229,13 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "K": [Interval(Integral, 1, None, closed="left")],
         "n_filters": [Interval(Integral, 1, None, closed="left")],
+        "pool_size": [Interval(Integral, 1, None, closed="left")],
         "fit_intercept": ["boolean"],
         "freeze": [StrOptions({"filters", "dense"}), None],
-        "solver": [StrOptions(set(_solvers.STOCHASTIC_SOLVERS))],
+        "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
         "eta": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "sampling": [StrOptions({"shuffle", "replacement", "sequential"})],
@@ -211,6 +245,9 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
             Interval(Integral, 1, None, closed="left"),
             Options(Real, {np.inf}),
         ],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
         "warm_start": ["boolean"],
         "image_shape": [tuple, list, None],
         "random_state": ["random_state"],
@@ -222,16 +259,22 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         *,
         K=3,
         n_filters=1,
+        pool_size=1,
         fit_intercept=True,
         freeze=None,
         solver="adam",
         eta=0.001,
+        learning_rate="constant",
+        momentum=0.0,
         alpha=1e-4,
         batch_size="auto",
         sampling="shuffle",
         max_iter=200,
         tol=1e-4,
         n_iter_no_change=10,
+        early_stopping=False,
+        validation_fraction=0.1,
+        class_weight=None,
         warm_start=False,
         image_shape=None,
         random_state=None,
@@ -239,16 +282,22 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     ):
         self.K = K
         self.n_filters = n_filters
+        self.pool_size = pool_size
         self.fit_intercept = fit_intercept
         self.freeze = freeze
         self.solver = solver
         self.eta = eta
+        self.learning_rate = learning_rate
+        self.momentum = momentum
         self.alpha = alpha
         self.batch_size = batch_size
         self.sampling = sampling
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
         self.warm_start = warm_start
         self.image_shape = image_shape
         self.random_state = random_state
@@ -261,7 +310,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Training images; standardised values do best.
 
         y : array-like of shape (n_samples,)
@@ -285,7 +334,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
             If the data are not what a classifier can learn from, or training diverges. The
             classifier is then what it was before the call.
         """
-        with self._unchanged_by_failure():
+        with self._callbacks(X, y, sample_weight, self.max_iter) as callbacks:
             resume = self.warm_start and hasattr(self, "classes_")
             X, y = self._validate(X, y, reset=not resume)
             check_classification_targets(y)
@@ -294,20 +343,34 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
                 self._solver = None
             else:
                 self._initialise(classes=np.unique(y), dtype=X.dtype)
-            data = self._encode(X, y, sample_weight)
-            if len(np.unique(data.y[data.s[:, 0] > 0])) < 2:
-                raise ValueError(
-                    "ConvNetClassifier needs samples of at least two classes in y, but those with "
-                    f"a positive weight all are of class {y[data.s[:, 0] > 0][0]!r}."
-                )
+            y, s = self._encode(X, y, sample_weight)
             if (X_val is None) != (y_val is None):
                 raise ValueError("X_val and y_val must be given together, or neither of them.")
             validation = None
             if X_val is not None:
-                validation = self._encode(*self._validate(X_val, y_val, reset=False), None)
-            self._solve(data, n_epochs=self.max_iter, tol=self.tol, validation=validation)
+                X_val, y_val = self._validate(X_val, y_val, reset=False)
+                validation = X_val, self._class_indices(y_val), np.ones(len(y_val))
+            elif self.early_stopping:
+                self._random_state = copy.deepcopy(self._random_state)
+                rows = hold_out(X, y, s, self.validation_fraction, self._random_state)
+                if len(rows) == 0:
+                    raise ValueError(
+                        "early_stopping=True holds out a part of each class, but no class has two "
+                        "samples that differ: pass X_val and y_val, or set early_stopping=False."
+                    )
+                validation = X[rows], y[rows], s[rows]
+                s = s.copy()
+                s[rows] = 0  # of no weight in the training
+            left = self.classes_[np.unique(y[s > 0])]
+            if len(left) < 2:
+                raise ValueError(
+                    "ConvNetClassifier needs samples of at least two classes in y, but those with "
+                    f"a positive weight all are of class {left[0]!r}."
+                )
+            self._solve(X, y, s, validation, callbacks, n_epochs=self.max_iter, tol=self.tol)
         return self
 
+    @available_if(lambda self: self._check_streaming())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on some samples.
@@ -318,7 +381,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Training images.
 
         y : array-like of shape (n_samples,)
@@ -340,18 +403,21 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             As :meth:`fit`, and if ``y`` has labels that are not in ``classes``.
+        AttributeError
+            With ``early_stopping=True``, ``class_weight="balanced"``, ``solver="lbfgs"`` or
+            ``learning_rate="adaptive"``, which need all samples or several epochs.
         """
-        with self._unchanged_by_failure():
+        with self._callbacks(X, y, sample_weight, 1) as callbacks:
+            self._validate_params()  # _fit_context leaves it out when there is a model
             first_call = _check_partial_fit_first_call(self, classes)
             X, y = self._validate(X, y, reset=first_call)
             check_classification_targets(y)
             if first_call:
                 self._initialise(classes=self.classes_, dtype=X.dtype)
             else:
-                self._validate_params()  # _fit_context leaves it out when there is a model
                 self._check_architecture()
-            data = self._encode(X, y, sample_weight)
-            self._solve(data, n_epochs=1, tol=None)
+            y, s = self._encode(X, y, sample_weight)
+            self._solve(X, y, s, None, callbacks, n_epochs=1, tol=None, start=self.n_iter_)
         return self
 
     def decision_function(self, X):
@@ -360,7 +426,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Images, in any layout with as many values as those of :meth:`fit`.
 
         Returns
@@ -377,7 +443,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Images, in any layout with as many values as those of :meth:`fit`.
 
         Returns
@@ -394,7 +460,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Images, in any layout with as many values as those of :meth:`fit`.
 
         Returns
@@ -410,7 +476,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Images, in any layout with as many values as those of :meth:`fit`.
 
         Returns
@@ -427,7 +493,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Images, in any layout with as many values as those of :meth:`fit`.
 
         Returns
@@ -435,76 +501,91 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         A : ndarray of shape (n_samples, H, W, n_filters)
             Responses, non-negative.
         """
-        return self._apply(_network.activations, X)
+        return self._apply(_network.feature_maps, X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.sparse = True
         return tags
 
     @contextmanager
-    def _unchanged_by_failure(self):
-        """Leave the estimator as it was if the call fails or is interrupted.
+    def _callbacks(self, X, y, sample_weight, n_epochs):
+        """Tell callbacks of a training, and leave the estimator as it was if it fails.
 
         Within, attributes are replaced and never changed in place, so that a shallow copy of them
         is a copy of the model.
         """
+        callbacks = Callbacks(self, X, y, sample_weight, n_epochs)
         before = vars(self).copy()
         try:
-            yield
+            yield callbacks
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
+        callbacks.end()
 
     def _validate(self, X, y="no_validation", *, reset):
-        """Return X as rows of floats, and y if there is one; with reset, learn what an image is."""
+        """Return X as rows of numbers, and y if there is one; with reset, learn what an image is.
+
+        Rows are not converted and not copied: that is done a batch at a time.
+        """
         X, shape = _images.flatten(X)
         if not reset and shape is not None and X.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {X.shape[1]} features (images of shape {shape}), but ConvNetClassifier is "
                 f"expecting {self.n_features_in_} features (images of shape {self.image_shape_})."
             )
-        dtype = [np.float64, np.float32] if reset else self.coef_.dtype
-        checked = validate_data(self, X, y, reset=reset, dtype=dtype, order="C")
+        checked = validate_data(self, X, y, reset=reset, accept_sparse="csr")
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
         return checked
 
-    def _encode(self, X, y, sample_weight):
-        """Return validated samples as the network sees them."""
+    def _class_indices(self, y):
+        """Return the indices of labels in ``classes_``."""
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"y has labels {unknown.tolist()}, which are not in the classes "
                 f"{self.classes_.tolist()}."
             )
-        codes = np.searchsorted(self.classes_, y)
-        if self._n_outputs == 1:
-            targets = codes[:, np.newaxis].astype(X.dtype)
-        else:
-            targets = np.eye(self._n_outputs, dtype=X.dtype)[codes]
+        return np.searchsorted(self.classes_, y)
+
+    def _encode(self, X, y, sample_weight):
+        """Return the indices of the classes, and the weights of the samples."""
+        indices = self._class_indices(y)
         weights = _check_sample_weight(
-            sample_weight, X, dtype=X.dtype, ensure_non_negative=True, copy=True
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
         )
-        weights /= weights[weights > 0].mean()
-        images = X.reshape(-1, *_images.with_channels(self.image_shape_))
-        return _Data(images, codes, targets, weights[:, np.newaxis])
+        if self.class_weight == "balanced":
+            there = weights > 0
+            classes = np.unique(indices[there])
+            balance = compute_class_weight(
+                "balanced", classes=classes, y=indices[there], sample_weight=weights[there]
+            )
+            weights[there] *= balance[np.searchsorted(classes, indices[there])]
+        elif self.class_weight is not None:
+            weights *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[indices]
+        return indices, weights
 
-    @property
-    def _n_outputs(self):
-        return 1 if len(self.classes_) == 2 else len(self.classes_)
-
-    @property
-    def _architecture(self):
-        H, W, C = _images.with_channels(self.image_shape_)
-        F, K = self.filters_.shape[:2]
-        return _network.Architecture(H, W, C, K, F, self._n_outputs)
+    def _check_streaming(self):
+        """Return True, or raise for parameters that mean nothing to an epoch on some samples."""
+        needs = {
+            "early_stopping": (True, "it holds out a part of all samples"),
+            "class_weight": ("balanced", "it needs the samples of all calls"),
+            "solver": ("lbfgs", "it has no steps on a part of the samples"),
+            "learning_rate": ("adaptive", "it compares the epochs of a training"),
+        }
+        for name, (value, why) in needs.items():
+            if getattr(self, name) == value:
+                raise AttributeError(f"partial_fit does not go with {name}={value!r}: {why}.")
+        return True
 
     def _check_architecture(self):
         """Refuse parameters that ask for another network than the one to go on with."""
-        asked = {"K": self.K, "n_filters": self.n_filters}
-        found = {"K": self._architecture.K, "n_filters": self._architecture.F}
+        asked = {"K": self.K, "n_filters": self.n_filters, "pool_size": self.pool_size}
+        found = dict(zip(asked, self._architecture[3:6]))
         if self.image_shape is not None:
             asked["image_shape"] = _images.with_channels(self.image_shape)
             found["image_shape"] = _images.with_channels(self.image_shape_)
@@ -521,35 +602,43 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"ConvNetClassifier needs at least two classes, but got one class: {classes[0]!r}."
             )
+        n_outputs = 1 if len(classes) == 2 else len(classes)
+        self._architecture = _network.Architecture(
+            *_images.with_channels(self.image_shape_),
+            *(self.K, self.n_filters, self.pool_size, n_outputs),
+        )
         self.classes_ = classes
         self._random_state = check_random_state(self.random_state)
         self._solver = None
-        H, W, C = _images.with_channels(self.image_shape_)
-        architecture = _network.Architecture(H, W, C, self.K, self.n_filters, self._n_outputs)
-        params = _network.init_params(architecture, self._random_state, dtype)
-        self._store(params, architecture)
-        self.initial_filters_ = self.filters_.copy()
-        self.n_iter_ = 0
-        self.t_ = 0
-        self.loss_ = self.best_loss_ = np.nan
-        self.loss_curve_, self.accuracy_curve_ = [], []
-        for name in ("validation_loss_curve_", "validation_accuracy_curve_"):
+        dtype = np.float32 if dtype == np.float32 else np.float64
+        params = _network.init_params(self._architecture, self._random_state, dtype)
+        for name in CURVES:
             vars(self).pop(name, None)
+        vars(self).update(self._fitted(params, {"loss_curve_": [], "accuracy_curve_": []}))
+        self.initial_filters_ = self.filters_.copy()
+        self.t_ = 0
 
-    def _store(self, params, architecture):
-        """Set the weights, in the layout users see."""
+    def _fitted(self, params, curves):
+        """Return a training's results as attributes, with the weights in the layout users see."""
         channels = self.image_shape_[2:]
-        self.filters_ = params.W.reshape(params.W.shape[:3] + channels).copy()
-        self.filter_intercept_ = params.b.copy()
-        self.coef_ = _network.coef_from_dense(params.V, architecture).copy()
-        self.intercept_ = params.c.copy()
+        losses = curves["loss_curve_"]
+        return {
+            "filters_": params.W.reshape(params.W.shape[:3] + channels).copy(),
+            "filter_intercept_": params.b.copy(),
+            "coef_": _network.coef_from_dense(params.V, self._architecture).copy(),
+            "intercept_": params.c.copy(),
+            "n_iter_": len(losses),
+            "loss_": losses[-1] if losses else np.nan,
+            "best_loss_": min(losses, default=np.nan),
+            **{name: [*curve] for name, curve in curves.items()},
+        }
 
-    def _params(self, architecture):
+    def _params(self):
         """Return the weights, in the layout of the network."""
         return _network.Params(
             b=self.filter_intercept_,
-            W=self.filters_.reshape(architecture.shapes.W),
-            V=_network.dense_from_coef(self.coef_, architecture),
+            W=self.filters_.reshape(self._architecture.shapes.W),
+            V=_network.dense_from_coef(self.coef_, self._architecture),
             c=self.intercept_,
         )
 
@@ -557,98 +646,100 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         """Return what a function of parameters and images gives for X."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        architecture = self._architecture
-        images = X.reshape(-1, *_images.with_channels(self.image_shape_))
-        buffers = _network.Buffers(architecture, self.coef_.dtype)
-        return function(self._params(architecture), images, buffers)
+        buffers = _network.Buffers(self._architecture, self.coef_.dtype)
+        return function(self._params(), X, buffers)
 
-    def _solve(self, data, *, n_epochs, tol, validation=None):
-        """Train for some epochs, or until the loss improves by less than tol, and store."""
-        architecture = self._architecture
+    def _solve(self, X, y, s, validation, callbacks, *, n_epochs, tol, start=0):
+        """Train for some epochs, or until the loss improves by less than tol, and store.
+
+        ``start`` is the epoch in the schedule of the learning rate.
+        """
+        samples = np.flatnonzero(s)  # one of weight 0 is left out
         objective = _network.Objective(
-            self._params(architecture),
-            data.X,
-            data.Y,
-            data.s,
-            architecture=architecture,
+            self._params(),
+            X,
+            y,
+            s / s[samples].mean(),
+            architecture=self._architecture,
             alpha=self.alpha,
             fit_intercept=self.fit_intercept,
             freeze=self.freeze,
         )
-        solver = self._solver_for(objective.theta)
+        monitor = Monitor(
+            objective,
+            y,
+            s,
+            validation=validation,
+            curves={name: getattr(self, name) for name in CURVES if hasattr(self, name)},
+            plateau=_solvers.Plateau(tol, self.n_iter_no_change),
+            watch_validation=self.early_stopping,
+            eta=self.eta,
+            verbose=self.verbose and n_epochs,
+        )
+        callbacks.fitted = lambda: self._fitted(objective.params, monitor.recorded())
+        with np.errstate(over="ignore", invalid="ignore"):  # the monitor finds what is not finite
+            if self.solver == "lbfgs":
+                converged = self._descend_on_all(objective, monitor, callbacks, n_epochs, tol)
+            else:
+                epochs = range(start, start + n_epochs)
+                converged = self._descend_on_batches(objective, monitor, callbacks, samples, epochs)
+        if not converged and tol is not None and n_epochs > 0:
+            warnings.warn(
+                f"The loss was still improving after max_iter={n_epochs} epochs. Raise max_iter or "
+                "tol, or set tol=None to run for exactly max_iter epochs.",
+                ConvergenceWarning,
+            )
+        monitor.restore_best()
+        vars(self).update(self._fitted(objective.params, monitor.recorded()))
+        self.t_ += len(samples) * monitor.n_epochs
+
+    def _descend_on_all(self, objective, monitor, callbacks, n_epochs, tol):
+        """Iterate L-BFGS, and return whether it ended for another reason than n_epochs."""
+
+        def loss_and_gradient(theta):
+            callbacks.begin_epoch()
+            return objective.loss_and_gradient(theta)
+
+        def after_iteration():
+            stands_still = monitor.after_epoch(slice(None))
+            return callbacks.end_epoch() or stands_still
+
+        if n_epochs == 0:
+            return False
+        return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
+
+    def _descend_on_batches(self, objective, monitor, callbacks, samples, epochs):
+        """Run epochs of a stochastic solver, and return whether it ended before they did."""
+        solver = self._stochastic_solver(objective.theta)
         random_state = copy.deepcopy(self._random_state)
-        samples = np.flatnonzero(data.s)  # one of weight 0 is left out
         batch_size = min(200, len(samples)) if self.batch_size == "auto" else self.batch_size
-        plateau = _solvers.Plateau(tol, self.n_iter_no_change)
-        curves = {name: list(getattr(self, name, [])) for name in _CURVES}
-
-        for epoch in range(1, n_epochs + 1):
+        rate = _solvers.LearningRate(self.learning_rate, self.eta, period=self.max_iter)
+        stop = False
+        for epoch in epochs:
+            callbacks.begin_epoch()
             order = samples[_solvers.draw_order(len(samples), self.sampling, random_state)]
-            with np.errstate(over="ignore", invalid="ignore"):  # non-finite values are found below
-                _solvers.run_epoch(
-                    solver, objective.theta, objective.gradient, order, batch_size, self.eta
-                )
-                figures = _loss_and_accuracy(objective.visited_logits(), data, order)
-            if not (np.isfinite(figures[0]) and np.isfinite(objective.theta).all()):
-                raise ValueError(
-                    f"Training diverged in epoch {epoch}: the loss or the weights are infinite or "
-                    "NaN. Scale the images, with ImageScaler for example, or lower eta (it is "
-                    f"{self.eta})."
-                )
-            if validation is not None:
-                figures += _loss_and_accuracy(objective.logits(validation.X), validation)
-            for name, figure in zip(_CURVES, figures):
-                curves[name].append(figure)
-            if self.verbose:
-                _report(epoch, n_epochs, figures)
-            if plateau.reached(figures[0]):
+            _solvers.run_epoch(
+                solver, objective.theta, objective.gradient, order, batch_size, rate.at(epoch)
+            )
+            stands_still = monitor.after_epoch(order)
+            stop = callbacks.end_epoch() or (stands_still and not rate.lower())
+            if stop:
                 break
-        else:
-            if tol is not None and n_epochs > 0:
-                warnings.warn(
-                    f"The training loss was still improving after max_iter={n_epochs} epochs. "
-                    "Raise max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
-                    ConvergenceWarning,
-                )
-
-        self._store(objective.params, architecture)
-        self._solver = solver
+        self._solver = self._solver_settings, solver
         self._random_state = random_state
-        self.t_ += len(samples) * (len(curves["loss_curve_"]) - self.n_iter_)
-        self.n_iter_ = len(curves["loss_curve_"])
-        vars(self).update((name, curve) for name, curve in curves.items() if curve)
-        if self.n_iter_ > 0:
-            self.loss_ = self.loss_curve_[-1]
-            self.best_loss_ = min(self.loss_curve_)
+        return stop
 
-    def _solver_for(self, theta):
-        """Return the solver of the last call if it may go on, else a new one."""
-        settings = (self.solver, self.freeze, self.fit_intercept)
-        if self._solver is not None and self._solver_settings == settings:
-            return copy.deepcopy(self._solver)
-        self._solver_settings = settings
-        return _solvers.STOCHASTIC_SOLVERS[self.solver](theta)
+    def _stochastic_solver(self, theta):
+        """Return a copy of the last call's solver if it may go on, else a new one."""
+        if self._solver is not None:
+            settings, solver = self._solver
+            if settings == self._solver_settings:
+                return copy.deepcopy(solver)
+        if self.solver == "sgd":
+            return _solvers.SGD(theta, self.momentum)
+        return _solvers.Adam(theta)
 
-
-_CURVES = (
-    "loss_curve_",
-    "accuracy_curve_",
-    "validation_loss_curve_",
-    "validation_accuracy_curve_",
-)
-
-
-def _loss_and_accuracy(T, data, rows=slice(None)):
-    """Weighted means of log-loss, in nats, and accuracy, given the logits of some samples."""
-    y, s = data.y[rows], data.s[rows, 0]
-    loss = np.average(_layers.log_loss_forward(T, y), weights=s)
-    accuracy = np.average(_layers.most_probable(T) == y, weights=s)
-    return float(loss), float(accuracy)
-
-
-def _report(epoch, n_epochs, figures):
-    """Print the line of an epoch."""
-    line = "epoch {:{}d}/{}  loss {:.4f}  accuracy {:.4f}"
-    if len(figures) == 4:
-        line += "  validation loss {:.4f}  accuracy {:.4f}"
-    print(line.format(epoch, len(str(n_epochs)), n_epochs, *figures))
+    @property
+    def _solver_settings(self):
+        """What a stochastic solver's memory depends on."""
+        return self.solver, self.momentum, self.freeze, self.fit_intercept

@@ -1,24 +1,28 @@
 """The layers of the network as functions of arrays: each backward stands below its forward.
 
 Shapes, in the letters of the mathematics (n images of H x W pixels and C channels, F filters of
-side K)::
+side K, pooling windows of p x p pixels; H' = H//p and W' = W//p)::
 
     X        images                          (n, H, W, C)
-    patches  for every pixel the K x K x C   (K*K*C, n*H*W)
+    patches  for every pixel the K x K x C   (K*K*C, p*p*n*H'*W')
              values that its response sees
     W, b     filters and their intercepts    (F, K, K, C), (F,)
-    Z        response                        (F, n*H*W)
-    A        its ReLU, an image a row        (n, F*H*W)
-    V, c     dense weights and intercepts    (n_outputs, F*H*W), (n_outputs,)
+    Z        response                        (F, p*p*n*H'*W')
+    M        the greatest of each window     (F, n*H'*W')
+    A        its ReLU, an image a row        (n, F*H'*W')
+    V, c     dense weights and intercepts    (n_outputs, F*H'*W'), (n_outputs,)
     T, P     logits and probabilities        (n, n_outputs)
     Y        targets: 0 or 1 for one output, (n, n_outputs)
              one-hot rows for several
     s        weights of the images           (n, 1)
 
 With patches as rows, the convolution and its gradient are one matrix product each, over contiguous
-memory, for any number of images, filters and channels. Intercepts are None where there are none.
-A backward pass writes gradients of the loss into its ``out_x`` arguments, and leaves out what is
-None, a gradient that nobody asked for.
+memory, for any number of images, filters and channels. The pixels are in an order that puts the
+p*p corners of the windows first, so that pooling compares contiguous blocks; pixels that no window
+covers are left out. ReLU comes after pooling: it is the same, and less work.
+
+Intercepts are None where there are none. A backward pass writes gradients of the loss into its
+``out_x`` arguments, and leaves out what is None, a gradient that nobody asked for.
 """
 
 import numpy as np
@@ -43,9 +47,17 @@ def pad_images(n, H, W, C, K, dtype):
     return padded, interior.transpose(0, 2, 3, 1)
 
 
-def conv_windows(padded, K):
-    """View padded images as (K, K, C, n, H, W): [u, v, c, n, i, j] is padded[n, c, i+u, j+v]."""
-    return sliding_window_view(padded, (K, K), axis=(2, 3)).transpose(4, 5, 1, 0, 2, 3)
+def conv_windows(padded, K, pool):
+    """View padded images as (K, K, C, p, p, n, H', W').
+
+    The element [u, v, c, k, l, n, i, j] is padded[n, c, i*p + k + u, j*p + l + v], for windows of
+    ``pool`` = (p, p) pixels, or of other heights and widths.
+    """
+    windows = sliding_window_view(padded, (K, K), axis=(2, 3))  # (n, C, H, W, K, K)
+    (n, C, H, W), (p, q) = windows.shape[:4], pool
+    windows = windows[:, :, : H // p * p, : W // q * q]
+    windows = windows.reshape(n, C, H // p, p, W // q, q, K, K, copy=False)
+    return windows.transpose(6, 7, 1, 3, 5, 0, 2, 4)
 
 
 def conv_forward(patches, W, b, out):
@@ -63,14 +75,29 @@ def conv_backward(dZ, patches, out_W, out_b):
         np.sum(dZ, axis=1, out=out_b)
 
 
-def relu_forward(Z, out):
-    """A = Z where Z > 0, else 0."""
-    return np.maximum(Z, 0, out=out)
+def pool_forward(Z, out):
+    """M[f, q] = max_k Z[f, k, q] over the corners k of every window q: Z (F, p*p, n*H'*W')."""
+    return np.max(Z, axis=1, out=out)
 
 
-def relu_backward(dA, Z, out):
-    """dloss/dZ = dloss/dA where Z > 0, else 0."""
-    return np.multiply(dA, Z > 0, out=out)
+def pool_backward(dM, Z, M, out):
+    """dloss/dZ[f, k, q] = dloss/dM[f, q] for the first corner k that is the greatest, else 0.
+
+    ``dM`` is used up.
+    """
+    for k in range(Z.shape[1]):
+        np.multiply(dM, Z[:, k] == M, out=out[:, k])
+        dM -= out[:, k]  # nothing is left for a later corner of the same value
+
+
+def relu_forward(M, out):
+    """A = M where M > 0, else 0."""
+    return np.maximum(M, 0, out=out)
+
+
+def relu_backward(dA, M, out):
+    """dloss/dM = dloss/dA where M > 0, else 0."""
+    return np.multiply(dA, M > 0, out=out)
 
 
 def dense_forward(A, V, c):
@@ -106,15 +133,14 @@ def most_probable(T):
     return (T[:, 0] > 0).astype(np.intp) if T.shape[1] == 1 else T.argmax(axis=1)
 
 
-def log_loss_forward(T, y):
-    """-log P[n, y_n] of each image, in nats, as scikit-learn's ``log_loss`` reports it.
+def targets(y, n_outputs, dtype):
+    """Y of the indices of the classes: themselves for one output, else one-hot rows."""
+    return (y[:, np.newaxis] if n_outputs == 1 else np.eye(n_outputs)[y]).astype(dtype)
 
-    A probability is clipped at the machine epsilon of its dtype, so that one hopeless image counts
-    36 nats in float64, and not its logit of a thousand. ``y`` has the indices of the classes.
-    """
-    losses = -np.take_along_axis(log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
-    epsilon = np.finfo(T.dtype).eps
-    return np.clip(losses, -np.log1p(-epsilon), -np.log(epsilon))
+
+def log_loss_forward(T, y):
+    """-log P[n, y_n] of each image, in nats, for indices y of the classes."""
+    return -np.take_along_axis(log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
 
 
 def log_loss_backward(T, Y, s):
@@ -123,3 +149,13 @@ def log_loss_backward(T, Y, s):
     dT -= Y
     dT *= s
     return dT
+
+
+def reported_log_loss(T, y):
+    """-log P[n, y_n] of each image as scikit-learn's ``log_loss`` has it: P clipped.
+
+    A probability is clipped at the machine epsilon of its dtype, so that one hopeless image counts
+    36 nats in float64, and not its logit of a thousand.
+    """
+    epsilon = np.finfo(T.dtype).eps
+    return np.clip(log_loss_forward(T, y), -np.log1p(-epsilon), -np.log(epsilon))

@@ -6,6 +6,8 @@ so that a solver sees a vector and the layers see their arrays. In this order, w
 are those of `skcnn._layers`.
 """
 
+from functools import partial
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +27,29 @@ class Architecture(NamedTuple):
     C: int
     K: int
     F: int
+    p: int
     n_outputs: int
+
+    @property
+    def pool(self):
+        """Height and width of the pooling windows.
+
+        They are p, unless the image is smaller than that: then at most half a side of the image,
+        so that a signal is pooled along its length and two windows are left of the shortest.
+        """
+        if self.p <= min(self.H, self.W):
+            return self.p, self.p
+        return tuple(min(self.p, max(1, side // 2)) for side in (self.H, self.W))
+
+    @property
+    def n_windows(self):
+        """Number of pooling windows of an image, of pixels without pooling."""
+        return (self.H // self.pool[0]) * (self.W // self.pool[1])
 
     @property
     def n_in(self):
         """Number of inputs of the dense layer."""
-        return self.F * self.H * self.W
+        return self.n_windows * self.F
 
     @property
     def shapes(self):
@@ -118,24 +137,39 @@ class Workspace:
     """
 
     def __init__(self, architecture, n, dtype):
-        H, W, C, K, F, _ = architecture
+        H, W, C, K, F, *_ = architecture
+        n_corners = prod(architecture.pool)
+        shape_of_Z = F, n_corners, n * architecture.n_windows
         padded, self.interior = _layers.pad_images(n, H, W, C, K, dtype)
-        self.windows = _layers.conv_windows(padded, K)
+        self.windows = _layers.conv_windows(padded, K, architecture.pool)
         self.gathered = np.empty(self.windows.shape, dtype)
-        self.patches = self.gathered.reshape(K * K * C, n * H * W)
-        self.Z, self.dZ = np.empty((2, F, n * H * W), dtype)
-        self.A, self.dA = np.empty((2, n, F * H * W), dtype)
-        # The same memory as (n, F, H*W), where ReLU takes responses to activations and back.
-        self.Z_maps, self.dZ_maps = (Z.reshape(F, n, -1).swapaxes(0, 1) for Z in (self.Z, self.dZ))
+        self.patches = self.gathered.reshape(K * K * C, -1)
+        self.Z, self.dZ = np.empty((2, *shape_of_Z), dtype)
+        self.M, self.dM = self.Z[:, 0], self.dZ[:, 0]  # without pooling they are the same
+        if n_corners > 1:
+            self.M, self.dM = np.empty((2, F, shape_of_Z[2]), dtype)
+        self.A, self.dA = np.empty((2, n, architecture.n_in), dtype)
+        # The same memory as (n, F, H'*W'), where ReLU takes responses to activations and back.
+        self.M_maps, self.dM_maps = (M.reshape(F, n, -1).swapaxes(0, 1) for M in (self.M, self.dM))
         self.A_maps, self.dA_maps = (A.reshape(n, F, -1) for A in (self.A, self.dA))
+        self.Z_rows, self.dZ_rows = (Z.reshape(F, -1) for Z in (self.Z, self.dZ))
+        self.pools = n_corners > 1
+
+    def activate(self, params, X):
+        """Return A for n images: an array of rows or images, or a sparse one of rows."""
+        if hasattr(X, "toarray"):
+            X = X.toarray()
+        self.interior[...] = X.reshape(self.interior.shape)
+        self.gathered[...] = self.windows
+        _layers.conv_forward(self.patches, params.W, params.b, out=self.Z_rows)
+        if self.pools:
+            _layers.pool_forward(self.Z, out=self.M)
+        _layers.relu_forward(self.M_maps, out=self.A_maps)
+        return self.A
 
     def forward(self, params, X):
-        """Return the logits T of n images, which may be of any numeric dtype."""
-        self.interior[...] = X
-        self.gathered[...] = self.windows
-        _layers.conv_forward(self.patches, params.W, params.b, out=self.Z)
-        _layers.relu_forward(self.Z_maps, out=self.A_maps)
-        return _layers.dense_forward(self.A, params.V, params.c)
+        """Return the logits T of n images."""
+        return _layers.dense_forward(self.activate(params, X), params.V, params.c)
 
     def backward(self, params, grads, dT):
         """Write the gradients, given dloss/dT for the images of the last `forward`."""
@@ -143,15 +177,17 @@ class Workspace:
         out_A = self.dA if learn_filters else None
         _layers.dense_backward(dT, self.A, params.V, grads.V, grads.c, out_A)
         if learn_filters:
-            _layers.relu_backward(self.dA_maps, self.Z_maps, out=self.dZ_maps)
-            _layers.conv_backward(self.dZ, self.patches, grads.W, grads.b)
+            _layers.relu_backward(self.dA_maps, self.M_maps, out=self.dM_maps)
+            if self.pools:
+                _layers.pool_backward(self.dM, self.Z, self.M, out=self.dZ)
+            _layers.conv_backward(self.dZ_rows, self.patches, grads.W, grads.b)
 
 
 class Buffers:
     """What is allocated once a fit: workspaces, by their number of images."""
 
     def __init__(self, architecture, dtype):
-        H, W, C, K, F, _ = architecture
+        H, W, C, K, F, *_ = architecture
         self.architecture = architecture
         self.dtype = np.dtype(dtype)
         values_an_image = (K * K * C + 4 * F) * H * W
@@ -172,21 +208,22 @@ class Buffers:
 
 
 def logits(params, X, buffers):
-    """Return T, an array of shape (n, n_outputs), for images X of shape (n, H, W, C)."""
-    T = np.empty((len(X), buffers.architecture.n_outputs), buffers.dtype)
-    for rows, workspace in buffers.blocks(len(X)):
+    """Return T, an array of shape (n, n_outputs), for n images."""
+    T = np.empty((X.shape[0], buffers.architecture.n_outputs), buffers.dtype)
+    for rows, workspace in buffers.blocks(X.shape[0]):
         T[rows] = workspace.forward(params, X[rows])
     return T
 
 
-def activations(params, X, buffers):
-    """Return A, the responses after ReLU, as an array of shape (n, H, W, F)."""
-    H, W, _, _, F, _ = buffers.architecture
-    A = np.empty((len(X), H * W, F), buffers.dtype)
-    for rows, workspace in buffers.blocks(len(X)):
-        workspace.forward(params, X[rows])
-        A[rows] = workspace.A_maps.swapaxes(1, 2)
-    return A.reshape(-1, H, W, F)
+def feature_maps(params, X, buffers):
+    """Return the responses after ReLU, before any pooling, as an array of shape (n, H, W, F)."""
+    H, W, _, _, F, *_ = buffers.architecture
+    maps = np.empty((X.shape[0], H * W, F), buffers.dtype)
+    unpooled = Buffers(buffers.architecture._replace(p=1), buffers.dtype)
+    for rows, workspace in unpooled.blocks(X.shape[0]):
+        workspace.activate(params, X[rows])
+        maps[rows] = workspace.A_maps.swapaxes(1, 2)
+    return maps.reshape(-1, H, W, F)
 
 
 def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
@@ -199,7 +236,8 @@ def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
     params : Params
     grads : Params
         Overwritten by the gradient; None for what is not learnt.
-    X : ndarray of shape (n, H, W, C)
+    X : ndarray or sparse array of n rows, or ndarray of shape (n, H, W, C)
+        Images, of any numeric dtype.
     Y : ndarray of shape (n, n_outputs)
     s : ndarray of shape (n, 1)
         Weights of the images, divided by their sum for the weighted mean.
@@ -212,7 +250,7 @@ def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
     T : ndarray of shape (n, n_outputs)
     """
     T = np.empty(Y.shape, buffers.dtype)
-    for rows, workspace in buffers.blocks(len(X)):
+    for rows, workspace in buffers.blocks(X.shape[0]):
         T[rows] = workspace.forward(params, X[rows])
         dT = _layers.log_loss_backward(T[rows], Y[rows], s[rows])
         if rows.start == 0:
@@ -240,10 +278,12 @@ class Objective:
     ----------
     params : Params
         Where theta starts; they are copied.
-    X : ndarray of shape (n, H, W, C)
-    Y : ndarray of shape (n, n_outputs)
-    s : ndarray of shape (n, 1)
-        Weights of the images, of mean 1.
+    X : ndarray or sparse array of n rows, or ndarray of shape (n, H, W, C)
+        Images, of any numeric dtype.
+    y : ndarray of shape (n,)
+        Indices of the classes.
+    s : ndarray of shape (n,)
+        Weights of the images.
     architecture : Architecture
     alpha : float
         L2 penalty.
@@ -260,7 +300,7 @@ class Objective:
         All parameters, as views of the memory of theta.
     """
 
-    def __init__(self, params, X, Y, s, *, architecture, alpha, fit_intercept, freeze):
+    def __init__(self, params, X, y, s, *, architecture, alpha, fit_intercept, freeze):
         vector = join(params)
         gradient = np.empty_like(vector)
         self.params = split(vector, architecture)
@@ -282,7 +322,10 @@ class Objective:
         piece = slice(sum(sizes[:first]), sum(sizes[: last + 1]))
         self.theta, self._gradient = vector[piece], gradient[piece]
 
-        self._X, self._Y, self._s = X, Y, s
+        self._X, self._y, self._s = X, y, s[:, np.newaxis].astype(vector.dtype)
+        self._Y = _layers.targets(y, architecture.n_outputs, vector.dtype)
+        # A dense array takes rows three times as fast with take as with an index.
+        self._rows_of_X = X.__getitem__ if hasattr(X, "toarray") else partial(X.take, axis=0)
         self._alpha = alpha
         self._buffers = Buffers(architecture, vector.dtype)
         self._visited = []
@@ -295,7 +338,7 @@ class Objective:
         T = logits_and_grad(
             self._in_use,
             self._grads,
-            self._X.take(batch, axis=0),
+            self._rows_of_X(batch),
             self._Y.take(batch, axis=0),
             self._s.take(batch, axis=0) / len(batch),
             self._alpha,
@@ -303,6 +346,18 @@ class Objective:
         )
         self._visited.append(T)
         return self._gradient
+
+    def loss_and_gradient(self, theta):
+        """Move theta, and return the loss on all data there, a number, with its gradient."""
+        self.theta[...] = theta
+        s = self._s / self._s.sum()
+        T = logits_and_grad(
+            self._in_use, self._grads, self._X, self._Y, s, self._alpha, self._buffers
+        )
+        self._visited = [T]
+        loss = np.dot(_layers.log_loss_forward(T, self._y), s[:, 0])
+        penalty = sum((array**2).sum() for array in (self.params.W, self.params.V))
+        return float(loss + self._alpha / 2 * penalty), self._gradient
 
     def visited_logits(self):
         """Return the logits of all images visited since the last call, each before its update."""

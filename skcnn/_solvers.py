@@ -1,23 +1,52 @@
 """Solvers: they see a vector of parameters and a function that gives its gradient.
 
-A solver is made for a vector theta and keeps what it must remember from step to step, so that
-training can stop and go on. ``step(theta, gradient, eta)`` changes theta in place, and may use
+A stochastic solver is made for a vector theta and keeps what it must remember from step to step, so
+that training can stop and go on. ``step(theta, gradient, eta)`` changes theta in place, and may use
 ``gradient`` as its scratch paper.
 """
 
+from math import cos, pi
+
 import numpy as np
+from scipy.optimize import minimize
 
 
 class SGD:
-    """Plain stochastic gradient descent: theta <- theta - eta * gradient."""
+    r"""Stochastic gradient descent, plain or with momentum.
 
-    def __init__(self, theta):
-        """There is nothing to remember."""
+    Parameters
+    ----------
+    theta : ndarray
+    momentum : float, default=0
+        Part of the last step that is taken again.
+
+    Notes
+    -----
+    With the gradient g and the momentum :math:`\mu`:
+
+    .. math::
+        v &\leftarrow \mu v - \eta g \\
+        \theta &\leftarrow \theta + v
+
+    References
+    ----------
+    B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
+    Computational Mathematics and Mathematical Physics 4 (1964).
+    """
+
+    def __init__(self, theta, momentum=0.0):
+        self.momentum = momentum
+        self.velocity = np.zeros_like(theta) if momentum else None
 
     def step(self, theta, gradient, eta):
         """Take one step; see the module."""
         gradient *= eta
-        theta -= gradient
+        if self.momentum:
+            self.velocity *= self.momentum
+            self.velocity -= gradient
+            theta += self.velocity
+        else:
+            theta -= gradient
 
 
 class Adam:
@@ -62,9 +91,6 @@ class Adam:
         theta -= eta / (1 - self.beta_1**self.t) * self.m / denominator
 
 
-STOCHASTIC_SOLVERS = {"sgd": SGD, "adam": Adam}
-
-
 def draw_order(n, sampling, random_state):
     """Return the samples that an epoch visits, in its order, as an array of n indices.
 
@@ -103,6 +129,97 @@ def run_epoch(solver, theta, gradient, order, batch_size, eta):
         solver.step(theta, gradient(order[start : start + batch_size]), eta)
 
 
+def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):
+    """Minimise a function of theta by L-BFGS-B, all data at every step.
+
+    Parameters
+    ----------
+    theta : ndarray
+        Where to start.
+    loss_and_gradient : callable
+        ``loss_and_gradient(theta)`` is a number and an array.
+    max_iter : int
+        Greatest number of iterations; each takes at least one evaluation of the function.
+    tol : float or None
+        Stop where no component of the gradient is greater. None: go on while the loss decreases.
+    after_iteration : callable
+        Called without arguments after every iteration, at its theta; true: stop.
+
+    Returns
+    -------
+    converged : bool
+        Whether there was a reason to stop other than ``max_iter``.
+
+    References
+    ----------
+    R. H. Byrd, P. Lu, J. Nocedal and C. Zhu, "A limited memory algorithm for bound constrained
+    optimization", SIAM Journal on Scientific Computing 16 (1995).
+    """
+
+    def function(theta):
+        loss, gradient = loss_and_gradient(theta)
+        return loss, gradient.astype(np.float64)  # a copy: SciPy keeps it until the next one
+
+    def callback(intermediate_result):
+        if after_iteration():
+            raise StopIteration
+
+    found = minimize(
+        function,
+        theta.astype(np.float64),
+        jac=True,
+        method="L-BFGS-B",
+        callback=callback,
+        options={
+            "maxiter": max_iter,
+            "maxfun": 100 * max_iter,
+            "gtol": 0 if tol is None else tol,
+            "ftol": 0 if tol is None else 64 * np.finfo(np.float64).eps,
+        },
+    )
+    theta[...] = found.x
+    out_of_iterations = 1  # SciPy's code for it
+    return found.status != out_of_iterations
+
+
+class LearningRate:
+    """The learning rate eta over the epochs.
+
+    Parameters
+    ----------
+    schedule : {"constant", "adaptive", "cosine"}
+        "adaptive" divides eta by 5 whenever the loss has stopped improving, down to 1e-6; "cosine"
+        goes from eta towards 0 along half a cosine, and starts again after ``period`` epochs.
+    eta : float
+    period : int
+        Epochs from one start of the cosine to the next.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+    """
+
+    smallest = 1e-6
+
+    def __init__(self, schedule, eta, period):
+        self.schedule = schedule
+        self.eta = eta
+        self.period = period
+
+    def at(self, epoch):
+        """Return eta for an epoch, counted from 0."""
+        if self.schedule == "cosine":
+            return self.eta * (1 + cos(pi * (epoch % self.period) / self.period)) / 2
+        return self.eta
+
+    def lower(self):
+        """Return whether the schedule goes on with a smaller eta where the loss stands still."""
+        if self.schedule != "adaptive" or self.eta <= self.smallest:
+            return False
+        self.eta /= 5
+        return True
+
+
 class Plateau:
     """Tells when a loss has stopped improving.
 
@@ -121,10 +238,16 @@ class Plateau:
         self.epochs_without_improvement = 0
 
     def reached(self, loss):
-        """Take note of an epoch's loss, and return whether training should stop."""
+        """Take note of an epoch's loss, and return whether it stands still.
+
+        After a plateau the count starts again.
+        """
         if self.tol is None:
             return False
         improved = loss <= self.best - self.tol
         self.epochs_without_improvement = 0 if improved else self.epochs_without_improvement + 1
         self.best = min(self.best, loss)
-        return self.epochs_without_improvement >= self.patience
+        reached = self.epochs_without_improvement >= self.patience
+        if reached:
+            self.epochs_without_improvement = 0
+        return reached

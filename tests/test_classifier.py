@@ -32,7 +32,9 @@ CURVES = (
     [
         ConvNetClassifier(),
         ConvNetClassifier(solver="sgd", eta=0.1),
-        ConvNetClassifier(n_filters=4, K=2),
+        ConvNetClassifier(solver="lbfgs"),
+        ConvNetClassifier(n_filters=4, K=2, pool_size=2),
+        ConvNetClassifier(early_stopping=True),
     ]
 )
 def test_scikit_learn_checks(estimator, check):
@@ -116,7 +118,7 @@ def test_a_sample_of_weight_zero_is_not_there(scaled_digits, batch_size):
     weighted = short(batch_size=batch_size).fit(X, y, sample_weight=weight)
     without = short(batch_size=batch_size).fit(X[weight > 0], y[weight > 0])
     assert_same_weights(weighted, without)
-    assert weighted.loss_curve_ == without.loss_curve_
+    assert_allclose(weighted.loss_curve_, without.loss_curve_)
 
 
 def test_untrained_network(scaled_digits):
@@ -571,7 +573,7 @@ def test_an_interrupted_call_leaves_the_model(scaled_digits, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skcnn._classifier._report", interrupt)
+    monkeypatch.setattr("skcnn._training.report", interrupt)
     for call in (model.fit, model.partial_fit):
         with pytest.raises(KeyboardInterrupt):
             call(X, y)

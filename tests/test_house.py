@@ -13,11 +13,13 @@ HOUSE = {
     "__init__": {"_classifier", "_scaler"},
     "_images": {"math", "numpy"},
     "_layers": {"numpy", "scipy"},
-    "_network": {"typing", "numpy", "_layers"},
-    "_solvers": {"numpy"},
+    "_network": {"functools", "math", "typing", "numpy", "_layers"},
+    "_solvers": {"math", "numpy", "scipy"},
+    "_holdout": {"hashlib", "numpy"},
+    "_training": {"numpy", "_layers"},
     "_classifier": {
-        *("contextlib", "copy", "numbers", "typing", "warnings"),
-        *("numpy", "sklearn", "_images", "_layers", "_network", "_solvers"),
+        *("contextlib", "copy", "numbers", "warnings", "numpy", "sklearn"),
+        *("_images", "_layers", "_network", "_solvers", "_holdout", "_training"),
     },
     "_scaler": {"copy", "numpy", "sklearn", "_images"},
     "datasets": {

@@ -12,22 +12,21 @@ from skcnn._network import Architecture, Buffers, Params
 
 
 def random_problem(architecture, seed, n=3):
-    """A vector of parameters, images, indices of classes, targets and weights of mean 1."""
+    """A vector of parameters, images, indices of classes, and weights of mean 1."""
     rng = np.random.RandomState(seed)
     theta = _network.join(_network.init_params(architecture, rng, np.float64))
     theta += 0.1 * rng.randn(theta.size)
     X = rng.randn(n, architecture.H, architecture.W, architecture.C)
     n_outputs = architecture.n_outputs
     y = rng.randint(max(n_outputs, 2), size=n)
-    Y = y[:, np.newaxis].astype(float) if n_outputs == 1 else np.eye(n_outputs)[y]
-    s = rng.rand(n, 1) + 0.1
-    return theta, X, y, Y, s / s.mean()
+    s = rng.rand(n) + 0.1
+    return theta, X, y, s / s.mean()
 
 
-def objective_at(theta, X, Y, s, architecture, **options):
+def objective_at(theta, X, y, s, architecture, **options):
     options = {"alpha": 0.0, "fit_intercept": True, "freeze": None, **options}
     params = _network.split(theta, architecture)
-    return _network.Objective(params, X, Y, s, architecture=architecture, **options)
+    return _network.Objective(params, X, y, s, architecture=architecture, **options)
 
 
 def central_differences(function, theta, step=1e-5):
@@ -50,24 +49,25 @@ def central_differences(function, theta, step=1e-5):
         C=st.integers(1, 3),
         K=st.integers(1, 5),
         F=st.integers(1, 4),
+        p=st.integers(1, 3),
         n_outputs=st.sampled_from([1, 3, 4]),
     ),
     seed=st.integers(0, 2**16),
     alpha=st.sampled_from([0.0, 0.3]),
 )
 def test_gradients_agree_with_central_differences(architecture, seed, alpha):
-    theta, X, y, Y, s = random_problem(architecture, seed)
+    theta, X, y, s = random_problem(architecture, seed)
     buffers = Buffers(architecture, np.float64)
 
     def loss(theta):
         params = _network.split(theta, architecture)
         log_P = _layers.log_probabilities(_network.logits(params, X, buffers))
         penalty = alpha / 2 * ((params.W**2).sum() + (params.V**2).sum())
-        return np.average(-log_P[np.arange(len(y)), y], weights=s[:, 0]) + penalty
+        return np.average(-log_P[np.arange(len(y)), y], weights=s) + penalty
 
     loss(theta)
     assume(np.abs(buffers.workspace(len(X)).Z).min() > 1e-3)  # away from the kink of ReLU
-    gradient = objective_at(theta, X, Y, s, architecture, alpha=alpha).gradient(np.arange(len(X)))
+    gradient = objective_at(theta, X, y, s, architecture, alpha=alpha).gradient(np.arange(len(X)))
     differences = central_differences(loss, theta)
     of_each = zip(_network.split(gradient, architecture), _network.split(differences, architecture))
     for name, (written, measured) in zip(Params._fields, of_each):
@@ -78,34 +78,34 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("K, C, F", [(3, 1, 1), (2, 2, 3)])
 def test_logits_and_loss_are_those_of_the_loops(K, C, F, n_outputs):
-    architecture = Architecture(H=3, W=4, C=C, K=K, F=F, n_outputs=n_outputs)
-    theta, X, y, _, s = random_problem(architecture, seed=0)
+    architecture = Architecture(H=3, W=4, C=C, K=K, F=F, p=1, n_outputs=n_outputs)
+    theta, X, y, s = random_problem(architecture, seed=0)
     params = _network.split(theta, architecture)
     coef = _network.coef_from_dense(params.V, architecture)
     T = _network.logits(params, X, Buffers(architecture, np.float64))
     assert_allclose(T, oracle.logits(X, params.W, params.b, coef, params.c))
-    losses = _layers.log_loss_forward(T, y)
+    losses = _layers.reported_log_loss(T, y)
     assert_allclose(
-        np.average(losses, weights=s[:, 0]),
-        oracle.loss(X, y, s[:, 0], params.W, params.b, coef, params.c, alpha=0),
+        np.average(losses, weights=s),
+        oracle.loss(X, y, s, params.W, params.b, coef, params.c, alpha=0),
     )
 
 
-def test_activations_are_the_positive_responses_of_the_loops():
-    architecture = Architecture(H=3, W=4, C=2, K=3, F=2, n_outputs=1)
+def test_feature_maps_are_the_positive_responses_of_the_loops():
+    architecture = Architecture(H=3, W=4, C=2, K=3, F=2, p=1, n_outputs=1)
     theta, X, *_ = random_problem(architecture, seed=0)
     params = _network.split(theta, architecture)
-    A = _network.activations(params, X, Buffers(architecture, np.float64))
+    A = _network.feature_maps(params, X, Buffers(architecture, np.float64))
     assert_allclose(A, np.maximum(oracle.response(X, params.W, params.b), 0), atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 7])
 def test_blocks_of_images_add_up(monkeypatch, n):
-    architecture = Architecture(H=5, W=5, C=1, K=3, F=2, n_outputs=3)
-    theta, X, _, Y, s = random_problem(architecture, seed=0, n=n)
-    whole = objective_at(theta, X, Y, s, architecture, alpha=0.1)
+    architecture = Architecture(H=5, W=5, C=1, K=3, F=2, p=1, n_outputs=3)
+    theta, X, y, s = random_problem(architecture, seed=0, n=n)
+    whole = objective_at(theta, X, y, s, architecture, alpha=0.1)
     monkeypatch.setattr(_network, "BLOCK_BYTES", 2 * 8 * 25 * (9 + 4 * 2))  # two images a block
-    blocked = objective_at(theta, X, Y, s, architecture, alpha=0.1)
+    blocked = objective_at(theta, X, y, s, architecture, alpha=0.1)
     assert blocked._buffers.block_size == 2
     everything = np.arange(n)
     assert_allclose(blocked.gradient(everything), whole.gradient(everything), atol=1e-14)
@@ -116,10 +116,10 @@ def test_blocks_of_images_add_up(monkeypatch, n):
 @pytest.mark.parametrize("freeze, changes", [("filters", "Vc"), ("dense", "bW"), (None, "bWVc")])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_only_what_is_learnt_is_in_theta(freeze, changes, fit_intercept):
-    architecture = Architecture(H=4, W=4, C=1, K=3, F=2, n_outputs=1)
-    theta, X, _, Y, s = random_problem(architecture, seed=0)
+    architecture = Architecture(H=4, W=4, C=1, K=3, F=2, p=1, n_outputs=1)
+    theta, X, y, s = random_problem(architecture, seed=0)
     objective = objective_at(
-        theta, X, Y, s, architecture, freeze=freeze, fit_intercept=fit_intercept
+        theta, X, y, s, architecture, freeze=freeze, fit_intercept=fit_intercept
     )
     before = [array.copy() for array in objective.params]
     for _ in range(2):
@@ -134,7 +134,7 @@ def test_only_what_is_learnt_is_in_theta(freeze, changes, fit_intercept):
 
 
 def test_initial_values_are_drawn_as_published():
-    architecture = Architecture(H=28, W=28, C=1, K=3, F=1, n_outputs=1)
+    architecture = Architecture(H=28, W=28, C=1, K=3, F=1, p=1, n_outputs=1)
     params = _network.init_params(architecture, np.random.RandomState(42), np.float64)
     rng = np.random.RandomState(42)
     assert_array_equal(params.W[..., 0], rng.normal(0, 2 / 3, size=(1, 3, 3)))
@@ -144,7 +144,7 @@ def test_initial_values_are_drawn_as_published():
 
 
 def test_initial_values_of_colour_and_many_filters():
-    architecture = Architecture(H=20, W=30, C=3, K=7, F=8, n_outputs=5)
+    architecture = Architecture(H=20, W=30, C=3, K=7, F=8, p=1, n_outputs=5)
     params = _network.init_params(architecture, np.random.RandomState(0), np.float32)
     assert {array.dtype for array in params} == {np.dtype(np.float32)}
     assert_allclose(params.W.std(), 2 / np.sqrt(7 * 7 * 3), rtol=0.05)
@@ -152,7 +152,7 @@ def test_initial_values_of_colour_and_many_filters():
 
 
 def test_dense_weights_in_both_layouts():
-    architecture = Architecture(H=2, W=3, C=1, K=1, F=4, n_outputs=5)
+    architecture = Architecture(H=2, W=3, C=1, K=1, F=4, p=1, n_outputs=5)
     V = np.arange(5 * 24.0).reshape(5, 24)
     coef = _network.coef_from_dense(V, architecture)
     as_activations = V.reshape(5, 4, 2, 3).transpose(0, 2, 3, 1)

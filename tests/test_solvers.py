@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn._solvers import SGD, STOCHASTIC_SOLVERS, Adam, Plateau, draw_order, run_epoch
+from skcnn._solvers import SGD, Adam, LearningRate, Plateau, draw_order, lbfgs, run_epoch
 
 
 def test_sgd_steps_against_the_gradient():
@@ -27,12 +27,22 @@ def test_adam_is_its_formula():
         assert_allclose(theta, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", STOCHASTIC_SOLVERS)
+def test_momentum_takes_a_part_of_the_last_step_again():
+    theta = np.zeros(1)
+    solver = SGD(theta, momentum=0.5)
+    positions = []
+    for _ in range(3):
+        solver.step(theta, np.ones(1), eta=1.0)
+        positions.append(theta[0])
+    assert_allclose(positions, [-1, -1 - 1.5, -2.5 - 1.75])
+
+
+@pytest.mark.parametrize("make", [SGD, lambda theta: SGD(theta, momentum=0.5), Adam])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_solvers_find_the_minimum_of_a_quadratic(name, dtype):
+def test_solvers_find_the_minimum_of_a_quadratic(make, dtype):
     target = np.array([3.0, -1.0, 0.5], dtype)
     theta = np.zeros(3, dtype)
-    solver = STOCHASTIC_SOLVERS[name](theta)
+    solver = make(theta)
     for _ in range(200):
         run_epoch(solver, theta, lambda batch: theta - target, np.arange(10), 1, eta=0.05)
     assert theta.dtype == dtype
@@ -71,3 +81,38 @@ def test_plateau_counts_epochs_without_improvement():
 def test_plateau_without_tolerance_is_never_reached():
     plateau = Plateau(tol=None, patience=1)
     assert not any(plateau.reached(1.0) for _ in range(10))
+
+
+def quadratic(theta):
+    difference = theta.astype(np.float32) - np.float32([3.0, -1.0, 0.5])
+    return float(difference @ (difference * [1, 10, 100])) / 2, difference * np.float32(
+        [1, 10, 100]
+    )
+
+
+@pytest.mark.parametrize("tol", [1e-3, None])
+def test_lbfgs_finds_the_minimum_of_a_quadratic(tol):
+    theta = np.zeros(3, np.float32)
+    iterations = []
+    assert lbfgs(theta, quadratic, 100, tol, lambda: iterations.append(1))
+    assert_allclose(theta, [3.0, -1.0, 0.5], atol=1e-3)
+    assert 2 < len(iterations) < 100
+
+
+def test_lbfgs_stops_after_its_iterations_or_when_told():
+    theta, iterations = np.zeros(3), []
+    assert not lbfgs(theta, quadratic, 2, None, lambda: iterations.append(1))
+    assert len(iterations) == 2
+    assert lbfgs(np.zeros(3), quadratic, 100, None, lambda: True)
+
+
+def test_schedules_of_the_learning_rate():
+    assert [LearningRate("constant", 0.1, 4).at(epoch) for epoch in (0, 3, 9)] == [0.1] * 3
+    cosine = LearningRate("cosine", 0.1, 4)
+    assert_allclose([cosine.at(epoch) for epoch in (0, 2)], [0.1, 0.05])
+    assert 0 < cosine.at(3) < cosine.at(2)
+    assert cosine.at(4) == 0.1  # a warm restart
+    assert not cosine.lower()
+    adaptive = LearningRate("adaptive", 1e-5, 4)
+    assert [adaptive.lower() for _ in range(4)] == [True, True, False, False]
+    assert_allclose(adaptive.at(0), 1e-5 / 25)

@@ -1,0 +1,53 @@
+"""Which samples are held out to tell when to stop."""
+
+from hashlib import blake2b
+
+import numpy as np
+
+
+def hold_out(X, y, s, fraction, random_state):
+    """Choose a fraction of every class, at random, as an array of indices.
+
+    Samples are chosen by a keyed hash of their values. So copies of a sample are all held out or
+    none of them, what is measured on the held-out part is not known from the training, and a
+    sample of weight 2 is chosen where two copies of it would be.
+
+    Parameters
+    ----------
+    X : ndarray or sparse array of shape (n, n_features)
+    y : ndarray of shape (n,)
+        Indices of the classes.
+    s : ndarray of shape (n,)
+        Weights; samples of weight 0 are never chosen.
+    fraction : float
+        Of the weight of each class. At least one sample is chosen, and one is left, wherever a
+        class has two samples that differ.
+    random_state : numpy.random.RandomState
+
+    Returns
+    -------
+    rows : ndarray of int
+        In ascending order; empty where no class has two samples that differ.
+    """
+    hashes = _hashes(X, key=random_state.bytes(16))
+    chosen = np.zeros(len(y), dtype=bool)
+    for label in np.unique(y):
+        rows = np.flatnonzero((y == label) & (s > 0))
+        if len(rows) == 0:
+            continue
+        distinct, which = np.unique(hashes[rows], return_inverse=True)
+        weight = np.cumsum(np.bincount(which, weights=s[rows]))
+        enough = np.searchsorted(weight, fraction * weight[-1]) + 1
+        chosen[rows] = which < min(enough, len(distinct) - 1)
+    return np.flatnonzero(chosen)
+
+
+def _hashes(X, key, block_size=1024):
+    """Return 64 bits for each row of X, the same for the same values."""
+    digests = []
+    for start in range(0, X.shape[0], block_size):
+        block = X[start : start + block_size]
+        if hasattr(block, "toarray"):
+            block = block.toarray()
+        digests += [blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in block]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
