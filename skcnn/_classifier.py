@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _images, _layers, _network, _solvers
+from ._failure import unchanged_by_failure
 from ._holdout import hold_out
 from ._training import CURVES, Callbacks, Monitor
 
@@ -86,7 +87,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         a row; with "lbfgs" also when no component of the gradient is greater than it. None: it
         runs for exactly ``max_iter`` epochs, where "lbfgs" does not get stuck before.
 
-    n_iter_no_change : int, default=10
+    n_iter_no_change : int or inf, default=10
         Number of epochs without improvement after which training stops.
 
     early_stopping : bool, default=False
@@ -103,10 +104,10 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         multiplied; "balanced" makes all classes weigh the same.
 
     warm_start : bool, default=False
-        If True, :meth:`fit` starts from the weights it finds and appends to the curves; the solver
-        and the schedule start afresh.
+        If True, :meth:`fit` starts from the weights it finds, goes on with the random draws and
+        appends to the curves; the solver and the schedule start afresh.
 
-    image_shape : tuple (H, W) or (H, W, C), or None, default=None
+    image_shape : tuple or list (H, W) or (H, W, C), or None, default=None
         Shape of the images when ``X`` has a row of values for each. None: it is taken from ``X``
         when that is three- or four-dimensional, else it is square if ``n_features`` is a square
         number, else (1, n_features), a signal.
@@ -195,7 +196,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     argument: standard deviation); intercepts start at 0.
 
     Sample weights are scaled to mean 1, so that a step on one sample has its weight and a full
-    batch is the weighted mean. A sample of weight 0 is left out as if it were not there.
+    batch is the weighted mean. Samples of weight 0 are not visited.
 
     The arithmetic is done in float32 where X is float32, else in float64. Losses are reported as
     :func:`sklearn.metrics.log_loss` does, with probabilities clipped at the machine epsilon;
@@ -334,8 +335,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             If the data are not what a classifier can learn from, or training diverges. The
             classifier is then what it was before the call.
         """
-        with self._callbacks(X, y, sample_weight, self.max_iter) as callbacks:
-            resume = self.warm_start and hasattr(self, "classes_")
+        resume = self.warm_start and hasattr(self, "classes_")
+        with self._training(X, y, sample_weight, int(self.max_iter), resume) as callbacks:
             X, y = self._validate(X, y, reset=not resume)
             check_classification_targets(y)
             if resume:
@@ -348,10 +349,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 raise ValueError("X_val and y_val must be given together, or neither of them.")
             validation = None
             if X_val is not None:
-                X_val, y_val = self._validate(X_val, y_val, reset=False)
-                validation = X_val, self._class_indices(y_val), np.ones(len(y_val))
+                validation = self._validation_data(X_val, y_val)
             elif self.early_stopping:
-                self._random_state = copy.deepcopy(self._random_state)
                 rows = hold_out(X, y, s, self.validation_fraction, self._random_state)
                 if len(rows) == 0:
                     raise ValueError(
@@ -365,9 +364,9 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if len(left) < 2:
                 raise ValueError(
                     "ConvNetClassifier needs samples of at least two classes in y, but those with "
-                    f"a positive weight all are of class {left[0]!r}."
+                    f"a positive weight all are of class {left.tolist()[0]!r}."
                 )
-            self._solve(X, y, s, validation, callbacks, n_epochs=self.max_iter, tol=self.tol)
+            self._solve(X, y, s, validation, callbacks, n_epochs=int(self.max_iter), tol=self.tol)
         return self
 
     @available_if(lambda self: self._check_streaming())
@@ -407,15 +406,16 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             With ``early_stopping=True``, ``class_weight="balanced"``, ``solver="lbfgs"`` or
             ``learning_rate="adaptive"``, which need all samples or several epochs.
         """
-        with self._callbacks(X, y, sample_weight, 1) as callbacks:
+        resume = hasattr(self, "classes_")
+        with self._training(X, y, sample_weight, 1, resume) as callbacks:
             self._validate_params()  # _fit_context leaves it out when there is a model
-            first_call = _check_partial_fit_first_call(self, classes)
-            X, y = self._validate(X, y, reset=first_call)
+            _check_partial_fit_first_call(self, classes)
+            X, y = self._validate(X, y, reset=not resume)
             check_classification_targets(y)
-            if first_call:
-                self._initialise(classes=self.classes_, dtype=X.dtype)
-            else:
+            if resume:
                 self._check_architecture()
+            else:
+                self._initialise(classes=self.classes_, dtype=X.dtype)
             y, s = self._encode(X, y, sample_weight)
             self._solve(X, y, s, None, callbacks, n_epochs=1, tol=None, start=self.n_iter_)
         return self
@@ -451,8 +451,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         P : ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        P = _layers.probabilities(self._apply(_network.logits, X))
-        return np.hstack([1 - P, P]) if P.shape[1] == 1 else P
+        return _layers.class_probabilities(self._apply(_network.logits, X))
 
     def predict_log_proba(self, X):
         """Return the logarithms of the probabilities, which do not underflow.
@@ -510,20 +509,16 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return tags
 
     @contextmanager
-    def _callbacks(self, X, y, sample_weight, n_epochs):
-        """Tell callbacks of a training, and leave the estimator as it was if it fails.
-
-        Within, attributes are replaced and never changed in place, so that a shallow copy of them
-        is a copy of the model.
-        """
+    def _training(self, X, y, sample_weight, n_epochs, resume):
+        """Wrap a training: tell callbacks, draw random numbers, and undo it all if it fails."""
         callbacks = Callbacks(self, X, y, sample_weight, n_epochs)
-        before = vars(self).copy()
-        try:
+        with unchanged_by_failure(self):
+            # Draws come from a copy: the user's own RandomState is advanced in the end.
+            source = self._random_state if resume else check_random_state(self.random_state)
+            self._random_state = copy.deepcopy(source)
             yield callbacks
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
+            source.set_state(self._random_state.get_state())
+            self._random_state = source
         callbacks.end()
 
     def _validate(self, X, y="no_validation", *, reset):
@@ -532,15 +527,21 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Rows are not converted and not copied: that is done a batch at a time.
         """
         X, shape = _images.flatten(X)
-        if not reset and shape is not None and X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features (images of shape {shape}), but ConvNetClassifier is "
-                f"expecting {self.n_features_in_} features (images of shape {self.image_shape_})."
-            )
+        if not reset and shape is not None:
+            _images.check_shape(shape, self.image_shape_, self)
         checked = validate_data(self, X, y, reset=reset, accept_sparse="csr")
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
         return checked
+
+    def _validation_data(self, X_val, y_val):
+        """Return the user's validation data as images, indices of the classes, and weights."""
+        try:
+            X, y = self._validate(X_val, y_val, reset=False)
+            check_classification_targets(y)
+            return X, self._class_indices(y), np.ones(len(y))
+        except ValueError as error:
+            raise ValueError(f"X_val, y_val: {error}") from error
 
     def _class_indices(self, y):
         """Return the indices of labels in ``classes_``."""
@@ -548,7 +549,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if len(unknown):
             raise ValueError(
                 f"y has labels {unknown.tolist()}, which are not in the classes "
-                f"{self.classes_.tolist()}."
+                f"{self.classes_.tolist()} of the model."
             )
         return np.searchsorted(self.classes_, y)
 
@@ -567,7 +568,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             weights[there] *= balance[np.searchsorted(classes, indices[there])]
         elif self.class_weight is not None:
             weights *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[indices]
-        return indices, weights
+        # Only their ratios matter: by the greatest, so that no sum of them overflows.
+        return indices, weights / weights.max()
 
     def _check_streaming(self):
         """Return True, or raise for parameters that mean nothing to an epoch on some samples."""
@@ -600,15 +602,15 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Draw the weights of a new model, for images of ``image_shape_``."""
         if len(classes) < 2:
             raise ValueError(
-                f"ConvNetClassifier needs at least two classes, but got one class: {classes[0]!r}."
+                "ConvNetClassifier needs at least two classes, but got "
+                f"{'one class' if len(classes) else 'none'}: {classes.tolist()}."
             )
         n_outputs = 1 if len(classes) == 2 else len(classes)
         self._architecture = _network.Architecture(
             *_images.with_channels(self.image_shape_),
-            *(self.K, self.n_filters, self.pool_size, n_outputs),
+            *(int(self.K), int(self.n_filters), int(self.pool_size), n_outputs),
         )
         self.classes_ = classes
-        self._random_state = check_random_state(self.random_state)
         self._solver = None
         dtype = np.float32 if dtype == np.float32 else np.float64
         params = _network.init_params(self._architecture, self._random_state, dtype)
@@ -647,7 +649,14 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         buffers = _network.Buffers(self._architecture, self.coef_.dtype)
-        return function(self._params(), X, buffers)
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = function(self._params(), X, buffers)
+        if not np.isfinite(result).all():
+            raise ValueError(
+                f"X has values too large for a network of {self.coef_.dtype}: scale the images as "
+                "those of fit were."
+            )
+        return result
 
     def _solve(self, X, y, s, validation, callbacks, *, n_epochs, tol, start=0):
         """Train for some epochs, or until the loss improves by less than tol, and store.
@@ -661,7 +670,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             y,
             s / s[samples].mean(),
             architecture=self._architecture,
-            alpha=self.alpha,
+            alpha=float(self.alpha),
             fit_intercept=self.fit_intercept,
             freeze=self.freeze,
         )
@@ -685,8 +694,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 converged = self._descend_on_batches(objective, monitor, callbacks, samples, epochs)
         if not converged and tol is not None and n_epochs > 0:
             warnings.warn(
-                f"The loss was still improving after max_iter={n_epochs} epochs. Raise max_iter or "
-                "tol, or set tol=None to run for exactly max_iter epochs.",
+                f"The training reached max_iter={n_epochs} epochs before the loss settled. Raise "
+                "max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
                 ConvergenceWarning,
             )
         monitor.restore_best()
@@ -711,22 +720,20 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _descend_on_batches(self, objective, monitor, callbacks, samples, epochs):
         """Run epochs of a stochastic solver, and return whether it ended before they did."""
         solver = self._stochastic_solver(objective.theta)
-        random_state = copy.deepcopy(self._random_state)
-        batch_size = min(200, len(samples)) if self.batch_size == "auto" else self.batch_size
-        rate = _solvers.LearningRate(self.learning_rate, self.eta, period=self.max_iter)
+        batch_size = min(200, len(samples)) if self.batch_size == "auto" else int(self.batch_size)
+        rate = _solvers.LearningRate(self.learning_rate, float(self.eta), int(self.max_iter))
         stop = False
         for epoch in epochs:
             callbacks.begin_epoch()
-            order = samples[_solvers.draw_order(len(samples), self.sampling, random_state)]
+            order = samples[_solvers.draw_order(len(samples), self.sampling, self._random_state)]
             _solvers.run_epoch(
                 solver, objective.theta, objective.gradient, order, batch_size, rate.at(epoch)
             )
-            stands_still = monitor.after_epoch(order)
+            stands_still = monitor.after_epoch(order, solver.overflowed())
             stop = callbacks.end_epoch() or (stands_still and not rate.lower())
             if stop:
                 break
         self._solver = self._solver_settings, solver
-        self._random_state = random_state
         return stop
 
     def _stochastic_solver(self, theta):
@@ -736,7 +743,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if settings == self._solver_settings:
                 return copy.deepcopy(solver)
         if self.solver == "sgd":
-            return _solvers.SGD(theta, self.momentum)
+            return _solvers.SGD(theta, float(self.momentum))
         return _solvers.Adam(theta)
 
     @property

@@ -73,15 +73,33 @@ def infer_shape(image_shape, shape_of_X, n_features):
     shape = tuple(int(side) for side in shape)
     if prod(shape) != n_features:
         raise ValueError(
-            f"image_shape={shape} has {prod(shape)} values an image, but X has {n_features} "
+            f"image_shape={image_shape} has {prod(shape)} values an image, but X has {n_features} "
             "features: they must be equal."
         )
     if shape_of_X is not None and with_channels(shape) != with_channels(shape_of_X):
         raise ValueError(
-            f"image_shape={shape} does not match the images of X, which are of shape {shape_of_X}: "
-            "leave image_shape=None, or pass X as rows."
+            f"image_shape={image_shape} does not match the images of X, which are of shape "
+            f"{shape_of_X}: leave image_shape=None, or pass X as rows."
         )
     return shape
+
+
+def check_shape(shape, fitted_shape, estimator):
+    """Refuse images of another shape than an estimator was fitted for.
+
+    Images whose axes are in another order have as many values, so that they would pass as rows.
+
+    Raises
+    ------
+    ValueError
+        Naming both shapes.
+    """
+    if with_channels(shape) != with_channels(fitted_shape):
+        name = type(estimator).__name__
+        raise ValueError(
+            f"X has {prod(shape)} features (images of shape {shape}), but {name} is expecting "
+            f"{prod(fitted_shape)} features (images of shape {fitted_shape})."
+        )
 
 
 def with_channels(shape):

@@ -123,6 +123,11 @@ def probabilities(T):
     return expit(T) if T.shape[1] == 1 else softmax(T, axis=1)
 
 
+def class_probabilities(T):
+    """P of every class, (n, n_classes): for one output, of both."""
+    return expit(np.hstack([-T, T])) if T.shape[1] == 1 else softmax(T, axis=1)
+
+
 def log_probabilities(T):
     """Log P of every class, (n, n_classes): for one output, of both; without underflow."""
     return log_expit(np.hstack([-T, T])) if T.shape[1] == 1 else log_softmax(T, axis=1)

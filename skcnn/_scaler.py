@@ -1,15 +1,22 @@
 """ImageScaler: StandardScaler, for images too."""
 
-import copy
-
 import numpy as np
+from scipy import sparse
 from sklearn.base import _fit_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils._set_output import _get_output_config
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import (
+    FLOAT_DTYPES,
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
 
 from . import _images
+from ._failure import unchanged_by_failure
+
+_STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 
 
 class ImageScaler(StandardScaler):
@@ -118,9 +125,9 @@ class ImageScaler(StandardScaler):
         self : ImageScaler
             Fitted scaler.
         """
-        for name in ("image_shape_", "_column_scaler"):
-            vars(self).pop(name, None)
-        return super().fit(X, y, sample_weight)
+        with unchanged_by_failure(self):
+            vars(self).pop("image_shape_", None)
+            return super().fit(X, y, sample_weight)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -150,31 +157,32 @@ class ImageScaler(StandardScaler):
                 "per='channel' needs images of shape (n, H, W) or (n, H, W, C) at the first fit, "
                 f"but X is of shape {np.shape(X)}: reshape it, or use per='pixel'."
             )
-        if not (first_call and shape is not None or hasattr(self, "image_shape_")):
-            return super().partial_fit(rows, y, sample_weight)
+        on_images = shape is not None if first_call else hasattr(self, "image_shape_")
+        if not first_call:
+            self._check_fitted_for(shape)
+        if not on_images:
+            with unchanged_by_failure(self):
+                self._fitted_per = self.per
+                return super().partial_fit(rows, y, sample_weight)
 
-        validate_data(self, rows, reset=first_call, skip_check_array=True)
-        if first_call:
-            self.image_shape_ = shape
-            scaler = StandardScaler(
-                copy=self.copy, with_mean=self.with_mean, with_std=self.with_std
-            ).set_output(transform="default")
-        else:
-            scaler = copy.deepcopy(self._column_scaler)
-        columns = self._columns(rows)
-
-        metadata = {"sample_weight": sample_weight}
+        told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         callback_context = self._init_callback_context()
-        callback_context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, rows)
-            sample_weight = np.repeat(sample_weight, len(columns) // len(rows))
-        self._column_scaler = scaler.partial_fit(columns, sample_weight=sample_weight)
-        for name in ("mean_", "var_", "scale_", "n_samples_seen_"):
-            setattr(self, name, self._by_pixel(getattr(scaler, name)))
-        callback_context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, metadata=metadata, reconstruction_attributes={}
-        )
+        callback_context.call_on_fit_task_begin(**told)
+        with unchanged_by_failure(self):
+            rows = self._validate(rows, reset=first_call)
+            if first_call:
+                self.image_shape_ = shape
+                self._fitted_per = self.per
+            columns = self._columns(rows)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, rows)
+                sample_weight = np.repeat(sample_weight, columns.shape[0] // rows.shape[0])
+            scaler = StandardScaler() if first_call else self._scaler_of_columns()
+            scaler.set_params(with_mean=self.with_mean, with_std=self.with_std)
+            scaler.partial_fit(columns, sample_weight=sample_weight)
+            for name in _STATISTICS:
+                setattr(self, name, self._by_pixel(getattr(scaler, name)))
+        callback_context.call_on_fit_task_end(**told, reconstruction_attributes={})
         return self
 
     def transform(self, X, copy=None):
@@ -195,8 +203,9 @@ class ImageScaler(StandardScaler):
             Standardised images, dimensionless.
         """
         rows, shape = _images.flatten(X)
+        self._check_fitted_for(shape)
         if hasattr(self, "image_shape_"):
-            scaled = self._apply("transform", rows, copy)
+            scaled = self._map_columns(StandardScaler.transform, rows, copy)
         else:
             scaled = super().transform(rows, copy)
         as_table = _get_output_config("transform", self)["dense"] != "default"
@@ -220,8 +229,9 @@ class ImageScaler(StandardScaler):
             Images in their original units.
         """
         rows, shape = _images.flatten(X)
+        self._check_fitted_for(shape)
         if hasattr(self, "image_shape_"):
-            original = self._apply("inverse_transform", rows, copy)
+            original = self._map_columns(StandardScaler.inverse_transform, rows, copy)
         else:
             original = super().inverse_transform(rows, copy)
         return original if shape is None else original.reshape(np.shape(X))
@@ -231,24 +241,61 @@ class ImageScaler(StandardScaler):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _apply(self, method, rows, copy):
-        """Call a method of the scaler that was fitted on the columns of images."""
-        validate_data(self, rows, reset=False, skip_check_array=True)
-        columns = self._columns(rows)
+    def _check_fitted_for(self, shape):
+        """Refuse images of another shape than was fitted, and another ``per``."""
+        check_is_fitted(self)
+        if self.per != self._fitted_per:
+            raise ValueError(
+                f"per={self.per!r}, but the scaler was fitted with per={self._fitted_per!r}: set "
+                "it back, or call fit again."
+            )
+        if shape is not None and hasattr(self, "image_shape_"):
+            _images.check_shape(shape, self.image_shape_, self)
+
+    def _validate(self, rows, reset):
+        """Return rows as floats, of the number that was fitted."""
+        return validate_data(
+            self,
+            rows,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=FLOAT_DTYPES,
+            ensure_all_finite="allow-nan",
+        )
+
+    def _map_columns(self, method, rows, copy):
+        """Return rows as a method of StandardScaler maps the columns that were fitted."""
+        checked = self._validate(rows, reset=False)
         copy = self.copy if copy is None else copy
-        return getattr(self._column_scaler, method)(columns, copy=copy).reshape(rows.shape)
+        scaler = self._scaler_of_columns()
+        # What was converted just now is a copy already.
+        mapped = method(scaler, self._columns(checked), copy=copy and checked is rows)
+        if sparse.issparse(mapped):
+            return mapped.reshape(checked.shape).asformat(checked.format)
+        return mapped.reshape(checked.shape)
+
+    def _scaler_of_columns(self):
+        """Return a StandardScaler with the statistics of the columns that were fitted."""
+        scaler = StandardScaler(copy=self.copy, with_mean=self.with_mean, with_std=self.with_std)
+        scaler.set_output(transform="default")
+        for name in _STATISTICS:
+            statistic = getattr(self, name)
+            if np.ndim(statistic):
+                statistic = self._columns(statistic.reshape(1, -1))[0]
+            setattr(scaler, name, statistic)
+        return scaler
 
     def _columns(self, rows):
         """Return rows of pixels as columns of what has a mean of its own."""
         if self.per == "pixel":
             return rows
-        return np.reshape(rows, (-1, _images.with_channels(self.image_shape_)[-1]))
+        return rows.reshape((-1, _images.with_channels(self.image_shape_)[2]))
 
     def _by_pixel(self, statistic):
         """Return a statistic of the columns in the shape of an image."""
         if np.ndim(statistic) == 0:  # None, or one count for all
             return statistic
         shape = _images.with_channels(self.image_shape_)
-        if self.per == "pixel":
-            return statistic.reshape(self.image_shape_)
-        return np.broadcast_to(statistic, shape).reshape(self.image_shape_)  # (C,) to (H, W, C)
+        if self.per == "channel":
+            statistic = np.broadcast_to(statistic, shape)  # (C,) to (H, W, C)
+        return statistic.reshape(self.image_shape_).copy()

@@ -2,7 +2,7 @@
 
 A stochastic solver is made for a vector theta and keeps what it must remember from step to step, so
 that training can stop and go on. ``step(theta, gradient, eta)`` changes theta in place, and may use
-``gradient`` as its scratch paper.
+``gradient`` as its scratch paper. ``overflowed()`` tells of memory that would stop it unnoticed.
 """
 
 from math import cos, pi
@@ -48,6 +48,10 @@ class SGD:
         else:
             theta -= gradient
 
+    def overflowed(self):
+        """An infinite velocity makes theta infinite, which is noticed."""
+        return False
+
 
 class Adam:
     r"""Steps scaled by running moments of the gradient.
@@ -89,6 +93,10 @@ class Adam:
         denominator = np.sqrt(self.v / (1 - self.beta_2**self.t), out=gradient)
         denominator += self.epsilon
         theta -= eta / (1 - self.beta_1**self.t) * self.m / denominator
+
+    def overflowed(self):
+        """Where v is infinite, steps are 0."""
+        return not np.isfinite(self.v).all()
 
 
 def draw_order(n, sampling, random_state):

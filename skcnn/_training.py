@@ -57,21 +57,22 @@ class Monitor:
         self._best_loss = np.inf
         self._best_theta = None
 
-    def after_epoch(self, rows):
+    def after_epoch(self, rows, overflowed=False):
         """Note the epoch that visited some rows, and return whether the loss stands still.
 
         Raises
         ------
         ValueError
-            If the loss or the parameters are no longer finite.
+            If the loss or the parameters are no longer finite, or the solver overflowed.
         """
         self.n_epochs += 1
         figures = loss_and_accuracy(self.objective.visited_logits(), self.y[rows], self.s[rows])
-        if not (np.isfinite(figures[0]) and np.isfinite(self.objective.theta).all()):
+        theta = self.objective.theta
+        if overflowed or not (np.isfinite(figures[0]) and np.isfinite(theta).all()):
             raise ValueError(
-                f"Training diverged in epoch {self.n_epochs}: the loss or the weights are infinite "
-                "or NaN. Scale the images, with ImageScaler for example, or lower eta (it is "
-                f"{self.eta})."
+                f"Training diverged in epoch {self.n_epochs}: the loss, its gradient or the "
+                "weights are infinite or NaN. Scale the images, with ImageScaler for example, or "
+                f"lower eta (it is {self.eta})."
             )
         if self.validation is not None:
             X, y, s = self.validation

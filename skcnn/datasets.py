@@ -121,7 +121,7 @@ def fetch_fashion_mnist(
     >>> X.shape  # doctest: +SKIP
     (12000, 784)
     """
-    if subset not in _FASHION_MNIST_PARTS:
+    if not isinstance(subset, str) or subset not in _FASHION_MNIST_PARTS:
         raise ValueError(f"subset={subset!r} must be one of {sorted(_FASHION_MNIST_PARTS)}.")
     kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
 
@@ -138,7 +138,7 @@ def fetch_fashion_mnist(
     if kept is not None:
         rows = np.isin(target, kept)
         images, target = images[rows], target[rows]
-    data = images.reshape(len(images), -1)
+    data = images.reshape(len(images), 28 * 28)
     if return_X_y:
         return data, target
     return Bunch(
@@ -206,13 +206,17 @@ def _class_numbers(classes, names):
     """Return the numbers of classes that are given by number or name; None for None."""
     if classes is None:
         return None
-    if isinstance(classes, (str, Integral)):
-        raise ValueError(f"classes={classes!r} must be a list, such as [{classes!r}].")
+    if np.ndim(classes) != 1 or len(classes) == 0:
+        raise ValueError(
+            f"classes={classes!r} must be a list of classes, such as [{names[0]!r}, 1]."
+        )
     numbers = []
     for label in classes:
-        if label in names:
+        if isinstance(label, str) and label in names:
             numbers.append(names.index(label))
-        elif isinstance(label, Integral) and 0 <= label < len(names):
+        elif (
+            isinstance(label, Integral) and not isinstance(label, bool) and 0 <= label < len(names)
+        ):
             numbers.append(int(label))
         else:
             raise ValueError(
@@ -232,10 +236,10 @@ def _fetch(name, folder, data_home, download_if_missing):
     folder = _data_home(data_home) / folder
     path = folder / name
     known_hash = _FASHION_MNIST_HASHES[name]
-    if path.exists() and pooch.file_hash(path, alg="md5") == known_hash.partition(":")[2]:
+    if path.is_file() and pooch.file_hash(path, alg="md5") == known_hash.partition(":")[2]:
         return path
 
-    problem = "its hash is not that of the official file" if path.exists() else "it is not there"
+    problem = "its hash is not that of the official file" if path.is_file() else "it is not there"
     files = ", ".join(_FASHION_MNIST_HASHES)
     by_hand = (
         f"Put the official files ({files}) into {folder}, or into a folder 'fashion-mnist' "
@@ -246,6 +250,7 @@ def _fetch(name, folder, data_home, download_if_missing):
         raise OSError(
             f"{path} cannot be used: {problem}, and download_if_missing is False. {by_hand}"
         )
+    folder.mkdir(parents=True, exist_ok=True)
     failures = []
     for address in _FASHION_MNIST_MIRRORS:
         downloader = pooch.HTTPDownloader(progressbar=_ProgressBar(name), timeout=30)
@@ -253,8 +258,6 @@ def _fetch(name, folder, data_home, download_if_missing):
             with _quiet_pooch():
                 pooch.retrieve(address + name, known_hash, name, folder, downloader=downloader)
             return path
-        except PermissionError:
-            raise  # the folder cannot be written: another address would not help
         except (ValueError, OSError) as error:  # a wrong hash, or what requests raises
             failures.append(f"{address} ({type(error).__name__})")
     raise OSError(

@@ -146,6 +146,14 @@ def test_without_files_one_error_says_what_to_put_where(
     assert not [*home.rglob("*.gz")]
 
 
+def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=str(tmp_path / "file")) as raised:
+        fetch_fashion_mnist(data_home=tmp_path / "file")
+    assert "offline" not in str(raised.value)
+    assert server.asked_for == []
+
+
 def test_a_damaged_file_is_named_where_it_cannot_be_replaced(server, home):
     fetch_fashion_mnist()
     path = home / "fashion-mnist" / "train-images-idx3-ubyte.gz"
@@ -161,8 +169,11 @@ def test_a_damaged_file_is_named_where_it_cannot_be_replaced(server, home):
         ({"classes": ["Dress", "Hat"]}, "has 'Hat', which is neither a number from 0 to 9 nor"),
         ({"classes": [10]}, "has 10, which is neither"),
         ({"classes": [-1]}, "has -1, which is neither"),
-        ({"classes": "Dress"}, r"classes='Dress' must be a list, such as \['Dress'\]"),
-        ({"classes": 3}, r"classes=3 must be a list, such as \[3\]"),
+        ({"classes": [True]}, "has True, which is neither"),
+        ({"classes": "Dress"}, "classes='Dress' must be a list of classes, such as"),
+        ({"classes": 3}, "classes=3 must be a list of classes, such as"),
+        ({"classes": []}, r"classes=\[\] must be a list of classes, such as"),
+        ({"subset": ["train"]}, "must be one of"),
     ],
 )
 def test_wrong_arguments_are_named(params, message):

@@ -15,13 +15,14 @@ HOUSE = {
     "_layers": {"numpy", "scipy"},
     "_network": {"functools", "math", "typing", "numpy", "_layers"},
     "_solvers": {"math", "numpy", "scipy"},
+    "_failure": {"contextlib"},
     "_holdout": {"hashlib", "numpy"},
     "_training": {"numpy", "_layers"},
     "_classifier": {
         *("contextlib", "copy", "numbers", "warnings", "numpy", "sklearn"),
-        *("_images", "_layers", "_network", "_solvers", "_holdout", "_training"),
+        *("_images", "_layers", "_network", "_solvers", "_failure", "_holdout", "_training"),
     },
-    "_scaler": {"copy", "numpy", "sklearn", "_images"},
+    "_scaler": {"numpy", "scipy", "sklearn", "_images", "_failure"},
     "datasets": {
         *("contextlib", "gzip", "math", "numbers", "os", "pathlib", "sys", "zlib"),
         *("numpy", "pooch", "sklearn"),

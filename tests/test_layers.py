@@ -95,3 +95,8 @@ def test_logits_of_any_size_overflow_nowhere(dtype, nats, n_outputs):
         gradient = _layers.log_loss_backward(T, np.zeros_like(T), np.ones((2, 1), dtype))
     assert_array_equal(P[:, -1], [1, 0])
     assert_array_equal(gradient, P)
+
+
+def test_relu_has_no_gradient_at_zero():
+    M, dA = np.array([-1.0, 0.0, 2.0]), np.array([5.0, 6.0, 7.0])
+    assert_array_equal(_layers.relu_backward(dA, M, out=dA), [0, 0, 7])

@@ -76,18 +76,18 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
-@pytest.mark.parametrize("K, C, F", [(3, 1, 1), (2, 2, 3)])
-def test_logits_and_loss_are_those_of_the_loops(K, C, F, n_outputs):
-    architecture = Architecture(H=3, W=4, C=C, K=K, F=F, p=1, n_outputs=n_outputs)
+@pytest.mark.parametrize("K, C, F, p", [(3, 1, 1, 1), (2, 2, 3, 1), (3, 2, 2, 2), (2, 1, 3, 3)])
+def test_logits_and_loss_are_those_of_the_loops(K, C, F, p, n_outputs):
+    architecture = Architecture(H=4, W=5, C=C, K=K, F=F, p=p, n_outputs=n_outputs)
     theta, X, y, s = random_problem(architecture, seed=0)
     params = _network.split(theta, architecture)
     coef = _network.coef_from_dense(params.V, architecture)
     T = _network.logits(params, X, Buffers(architecture, np.float64))
-    assert_allclose(T, oracle.logits(X, params.W, params.b, coef, params.c))
+    assert_allclose(T, oracle.logits(X, params.W, params.b, coef, params.c, p))
     losses = _layers.reported_log_loss(T, y)
     assert_allclose(
         np.average(losses, weights=s),
-        oracle.loss(X, y, s, params.W, params.b, coef, params.c, alpha=0),
+        oracle.loss(X, y, s, params.W, params.b, coef, params.c, alpha=0, p=p),
     )
 
 
@@ -139,6 +139,12 @@ def test_initial_values_are_drawn_as_published():
     rng = np.random.RandomState(42)
     assert_array_equal(params.W[..., 0], rng.normal(0, 2 / 3, size=(1, 3, 3)))
     assert_array_equal(params.V, rng.normal(0, 1 / 28, size=(1, 784)))
+    many = Architecture(H=5, W=4, C=1, K=2, F=3, p=2, n_outputs=4)
+    params = _network.init_params(many, np.random.RandomState(0), np.float64)
+    rng = np.random.RandomState(0)
+    assert_array_equal(params.W[..., 0], rng.normal(0, 1, size=(3, 2, 2)))
+    coef = _network.coef_from_dense(params.V, many)
+    assert_array_equal(coef, rng.normal(0, 1 / np.sqrt(12), size=(4, 12)))
     assert_array_equal(params.b, 0)
     assert_array_equal(params.c, 0)
 
@@ -158,3 +164,85 @@ def test_dense_weights_in_both_layouts():
     as_activations = V.reshape(5, 4, 2, 3).transpose(0, 2, 3, 1)
     assert_array_equal(coef.reshape(5, 2, 3, 4), as_activations)
     assert_array_equal(_network.dense_from_coef(coef, architecture), V)
+
+
+@pytest.mark.parametrize(
+    "H, W, p, expected",
+    [
+        (28, 28, 2, (2, 2)),
+        (7, 5, 3, (3, 3)),
+        (4, 4, 4, (4, 4)),
+        (1, 100, 4, (1, 4)),
+        (1, 5, 4, (1, 2)),
+        (1, 2, 2, (1, 1)),
+        (1, 1, 3, (1, 1)),
+        (3, 28, 5, (1, 5)),
+    ],
+)
+def test_windows_fit_the_image(H, W, p, expected):
+    architecture = Architecture(H=H, W=W, C=1, K=3, F=2, p=p, n_outputs=1)
+    assert architecture.pool == expected
+    assert architecture.n_in == 2 * (H // expected[0]) * (W // expected[1])
+
+
+def test_only_one_of_equal_pixels_has_the_gradient():
+    # On an image of one colour all pixels of a window inside it are equal, and the first wins.
+    architecture = Architecture(H=4, W=4, C=1, K=1, F=1, p=2, n_outputs=1)
+    X, y, s = np.ones((1, 4, 4, 1)), np.array([1]), np.ones(1)
+    theta = np.r_[0.0, 2.0, np.ones(4), 0.0]  # b, W, V, c
+    gradient = objective_at(theta, X, y, s, architecture).gradient(np.array([0]))
+    dT = 1 / (1 + np.exp(-8.0)) - 1
+    assert_allclose(gradient, dT * np.r_[4, 4, 2, 2, 2, 2, 1])
+
+
+def test_loss_for_all_data_at_once():
+    architecture = Architecture(H=4, W=5, C=1, K=3, F=2, p=2, n_outputs=3)
+    theta, X, y, s = random_problem(architecture, seed=0, n=5)
+    objective = objective_at(np.zeros_like(theta), X, y, 7 * s, architecture, alpha=0.3)
+    loss, gradient = objective.loss_and_gradient(theta)
+    params = _network.split(theta, architecture)
+    coef = _network.coef_from_dense(params.V, architecture)
+    arguments = X, y, s, params.W, params.b, coef, params.c
+    assert_allclose(loss, oracle.loss(*arguments, alpha=0.3, p=2))
+    at_theta = objective_at(theta, X, y, s, architecture, alpha=0.3)
+    assert_allclose(gradient, at_theta.gradient(np.arange(5)), atol=1e-15)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    architecture=st.builds(
+        Architecture,
+        H=st.integers(3, 7),
+        W=st.integers(3, 7),
+        C=st.integers(1, 4),
+        K=st.integers(1, 7),
+        F=st.integers(1, 6),
+        p=st.integers(1, 3),
+        n_outputs=st.sampled_from([1, 3, 4, 5]),
+    ),
+    seed=st.integers(0, 2**16),
+    alpha=st.sampled_from([0.0, 0.3]),
+    fit_intercept=st.booleans(),
+)
+def test_gradients_agree_with_automatic_differentiation(architecture, seed, alpha, fit_intercept):
+    torch = pytest.importorskip("torch")
+    theta, X, y, s = random_problem(architecture, seed)
+    objective = objective_at(theta, X, y, s, architecture, alpha=alpha, fit_intercept=fit_intercept)
+    written = objective.gradient(np.arange(len(X)))
+
+    tensors = [torch.tensor(array, requires_grad=True) for array in objective.params]
+    b, W, V, c = tensors
+    K = architecture.K
+    padding = K // 2, (K - 1) // 2, K // 2, (K - 1) // 2
+    images = torch.nn.functional.pad(torch.tensor(X).permute(0, 3, 1, 2), padding)
+    Z = torch.nn.functional.conv2d(images, W.permute(0, 3, 1, 2), b)
+    A = torch.relu(torch.nn.functional.max_pool2d(Z, architecture.p))
+    T = A.flatten(1) @ V.T + c
+    if architecture.n_outputs == 1:
+        T = torch.cat([torch.zeros_like(T), T], dim=1)
+    losses = torch.nn.functional.cross_entropy(T, torch.tensor(y), reduction="none")
+    loss = (torch.tensor(s) * losses).mean() + alpha / 2 * ((W**2).sum() + (V**2).sum())
+    loss.backward()
+    learnt = tensors if fit_intercept else [W, V]
+    derived = np.concatenate([tensor.grad.numpy().ravel() for tensor in learnt])
+    assert np.abs(written - derived).max() <= 1e-6 * np.abs(derived).max()

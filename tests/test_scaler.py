@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -224,8 +225,53 @@ def test_errors(images):
         ImageScaler().transform(images)
     scaler = ImageScaler().fit(images)
     for method in ("transform", "inverse_transform", "partial_fit"):
-        message = f"X has .* features, but ImageScaler is expecting {rows.shape[1]} features"
-        with pytest.raises(ValueError, match=message):
-            getattr(scaler, method)(images[:, :3])
+        message = f"X has .* features.*, but ImageScaler is expecting {rows.shape[1]} features"
+        for wrong in (images[:, :3], images.swapaxes(1, 2), rows[:, 1:]):
+            with pytest.raises(ValueError, match=message):
+                getattr(scaler, method)(wrong)
     with pytest.raises(ValueError, match="contains infinity"):
         scaler.transform(images + np.inf)
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        scaler.transform(rows[0])
+    with pytest.raises(ValueError, match="required by ImageScaler"):
+        scaler.transform(images[:0])
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_failed_call_leaves_the_scaler(images, method, per):
+    fitted = ImageScaler(per=per).fit(images)
+    fresh = ImageScaler(per=per)
+    for scaler in (fitted, fresh):
+        before = pickle.dumps(vars(scaler))
+        with pytest.raises(ValueError, match="contains infinity"):
+            getattr(scaler, method)(images * np.inf)
+        with pytest.raises(ValueError, match="sample_weight"):
+            getattr(scaler, method)(images, sample_weight=np.ones(7))
+        assert pickle.dumps(vars(scaler)) == before
+
+
+def test_parameters_and_statistics_count_when_they_are_changed(images):
+    scaler = ImageScaler().fit(images)
+    reference = StandardScaler().fit(images.reshape(30, -1)).set_params(with_mean=False)
+    expected = reference.transform(images.reshape(30, -1)).reshape(images.shape)
+    assert_array_equal(scaler.set_params(with_mean=False).transform(images), expected)
+    scaler.set_params(with_mean=True)
+    scaler.mean_ = np.zeros_like(scaler.mean_)
+    scaler.scale_[...] = 2.0
+    assert_array_equal(scaler.transform(images), images / 2)
+    for fitted in (scaler, ImageScaler().fit(images.reshape(30, -1))):
+        fitted.set_params(per="channel")
+        for method in (fitted.transform, fitted.inverse_transform, fitted.partial_fit):
+            with pytest.raises(ValueError, match="per='channel', but the scaler was fitted with"):
+                method(images)
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+def test_sparse_rows_of_images(images, per):
+    scaler = ImageScaler(per=per, with_mean=False).fit(images)
+    rows = csr_array(images.reshape(30, -1))
+    scaled = scaler.transform(rows)
+    assert scaled.format == "csr"
+    assert_allclose(scaled.toarray(), scaler.transform(images).reshape(30, -1))
+    assert_allclose(scaler.inverse_transform(scaled).toarray(), rows.toarray())

@@ -78,6 +78,23 @@ def test_plateau_counts_epochs_without_improvement():
     assert [plateau.reached(loss) for loss in losses] == [False] * 5 + [True]
 
 
+def test_plateau_remembers_the_best_loss_and_starts_again():
+    plateau = Plateau(tol=0.1, patience=2)
+    assert [plateau.reached(loss) for loss in [1.0, 3.0, 0.95]] == [False, False, True]
+    assert [plateau.reached(loss) for loss in [0.95, 0.95]] == [False, True]
+
+
+def test_adam_tells_when_its_memory_overflows():
+    theta = np.zeros(2, np.float32)
+    solver = Adam(theta)
+    solver.step(theta, np.float32([1, 1]), eta=0.1)
+    assert not solver.overflowed()
+    with np.errstate(over="ignore"):
+        solver.step(theta, np.float32([1, 1e30]), eta=0.1)
+    assert np.isfinite(theta).all()
+    assert solver.overflowed()
+
+
 def test_plateau_without_tolerance_is_never_reached():
     plateau = Plateau(tol=None, patience=1)
     assert not any(plateau.reached(1.0) for _ in range(10))
