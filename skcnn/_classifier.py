@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from . import _images, _layers, _network, _solvers
 from ._failure import unchanged_by_failure
 from ._holdout import hold_out
+from ._threads import one_blas_thread
 from ._training import CURVES, Callbacks, Monitor
 
 
@@ -622,10 +623,10 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _fitted(self, params, curves):
         """Return a training's results as attributes, with the weights in the layout users see."""
-        channels = self.image_shape_[2:]
+        K, channels = self._architecture.K, self.image_shape_[2:]
         losses = curves["loss_curve_"]
         return {
-            "filters_": params.W.reshape(params.W.shape[:3] + channels).copy(),
+            "filters_": params.W.reshape(-1, K, K, *channels).copy(),
             "filter_intercept_": params.b.copy(),
             "coef_": _network.coef_from_dense(params.V, self._architecture).copy(),
             "intercept_": params.c.copy(),
@@ -649,7 +650,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         buffers = _network.Buffers(self._architecture, self.coef_.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
             result = function(self._params(), X, buffers)
         if not np.isfinite(result).all():
             raise ValueError(
@@ -686,7 +687,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             verbose=self.verbose and n_epochs,
         )
         callbacks.fitted = lambda: self._fitted(objective.params, monitor.recorded())
-        with np.errstate(over="ignore", invalid="ignore"):  # the monitor finds what is not finite
+        # The monitor finds what is not finite.
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
             if self.solver == "lbfgs":
                 converged = self._descend_on_all(objective, monitor, callbacks, n_epochs, tol)
             else:

@@ -4,12 +4,12 @@ Shapes, in the letters of the mathematics (n images of H x W pixels and C channe
 side K, pooling windows of p x p pixels; H' = H//p and W' = W//p)::
 
     X        images                          (n, H, W, C)
-    patches  for every pixel the K x K x C   (K*K*C, p*p*n*H'*W')
+    patches  for every pixel the K x K x C   (K*K*C, p*p*H'*W'*n)
              values that its response sees
-    W, b     filters and their intercepts    (F, K, K, C), (F,)
-    Z        response                        (F, p*p*n*H'*W')
-    M        the greatest of each window     (F, n*H'*W')
-    A        its ReLU, an image a row        (n, F*H'*W')
+    W, b     filters as rows, and intercepts (F, K*K*C), (F,)
+    Z        response, without b             (F, p*p, H'*W'*n)
+    M        the greatest of each window     (F, H'*W'*n)
+    A        ReLU of M + b, an image a row   (n, F*H'*W')
     V, c     dense weights and intercepts    (n_outputs, F*H'*W'), (n_outputs,)
     T, P     logits and probabilities        (n, n_outputs)
     Y        targets: 0 or 1 for one output, (n, n_outputs)
@@ -17,9 +17,11 @@ side K, pooling windows of p x p pixels; H' = H//p and W' = W//p)::
     s        weights of the images           (n, 1)
 
 With patches as rows, the convolution and its gradient are one matrix product each, over contiguous
-memory, for any number of images, filters and channels. The pixels are in an order that puts the
-p*p corners of the windows first, so that pooling compares contiguous blocks; pixels that no window
-covers are left out. ReLU comes after pooling: it is the same, and less work.
+memory, for any number of images, filters and channels. The images come last in memory, so that
+patches are gathered in long runs and A is the memory of M, transposed. The p*p corners of the
+windows come before them, so that pooling compares contiguous blocks; pixels that no window covers
+are left out. The intercept, which is the same all over a window, is added after pooling, and ReLU
+comes last: the result is the same, for less work.
 
 Intercepts are None where there are none. A backward pass writes gradients of the loss into its
 ``out_x`` arguments, and leaves out what is None, a gradient that nobody asked for.
@@ -37,46 +39,41 @@ def pad_images(n, H, W, C, K, dtype):
 
     Returns
     -------
-    padded : ndarray of shape (n, C, H + K - 1, W + K - 1)
+    padded : ndarray of shape (C, H + K - 1, W + K - 1, n)
     interior : ndarray of shape (n, H, W, C)
         A view of ``padded``.
     """
-    padded = np.zeros((n, C, H + K - 1, W + K - 1), dtype=dtype)
+    padded = np.zeros((C, H + K - 1, W + K - 1, n), dtype=dtype)
     before = K // 2
-    interior = padded[:, :, before : before + H, before : before + W]
-    return padded, interior.transpose(0, 2, 3, 1)
+    interior = padded[:, before : before + H, before : before + W]
+    return padded, interior.transpose(3, 1, 2, 0)
 
 
 def conv_windows(padded, K, pool):
-    """View padded images as (K, K, C, p, p, n, H', W').
+    """View padded images as (K, K, C, p, q, H', W', n).
 
-    The element [u, v, c, k, l, n, i, j] is padded[n, c, i*p + k + u, j*p + l + v], for windows of
-    ``pool`` = (p, p) pixels, or of other heights and widths.
+    The element [u, v, c, k, l, i, j, n] is padded[c, i*p + k + u, j*q + l + v, n], for windows of
+    ``pool`` = (p, q) pixels.
     """
-    windows = sliding_window_view(padded, (K, K), axis=(2, 3))  # (n, C, H, W, K, K)
-    (n, C, H, W), (p, q) = windows.shape[:4], pool
-    windows = windows[:, :, : H // p * p, : W // q * q]
-    windows = windows.reshape(n, C, H // p, p, W // q, q, K, K, copy=False)
-    return windows.transpose(6, 7, 1, 3, 5, 0, 2, 4)
+    windows = sliding_window_view(padded, (K, K), axis=(1, 2))  # (C, H, W, n, K, K)
+    (C, H, W, n), (p, q) = windows.shape[:4], pool
+    windows = windows[:, : H // p * p, : W // q * q]
+    windows = windows.reshape(C, H // p, p, W // q, q, n, K, K, copy=False)
+    return windows.transpose(6, 7, 0, 2, 4, 1, 3, 5)
 
 
-def conv_forward(patches, W, b, out):
-    """Z[f, q] = b[f] + sum_k W[f, k] * patches[k, q] for every pixel q of every image."""
-    Z = np.dot(W.reshape(len(W), -1), patches, out=out)
-    if b is not None:
-        Z += b[:, np.newaxis]
-    return Z
+def conv_forward(patches, W, out):
+    """Z[f, q] = sum_k W[f, k] * patches[k, q] for every pixel q of every image."""
+    return np.dot(W, patches, out=out)
 
 
-def conv_backward(dZ, patches, out_W, out_b):
-    """dloss/dW[f, k] = sum_q dloss/dZ[f, q] * patches[k, q]; dloss/db[f] = sum_q dloss/dZ[f, q]."""
-    np.dot(dZ, patches.T, out=out_W.reshape(len(out_W), -1))
-    if out_b is not None:
-        np.sum(dZ, axis=1, out=out_b)
+def conv_backward(dZ, patches, out_W):
+    """dloss/dW[f, k] = sum_q dloss/dZ[f, q] * patches[k, q]."""
+    np.dot(dZ, patches.T, out=out_W)
 
 
 def pool_forward(Z, out):
-    """M[f, q] = max_k Z[f, k, q] over the corners k of every window q: Z (F, p*p, n*H'*W')."""
+    """M[f, q] = max_k Z[f, k, q] over the corners k of every window q."""
     return np.max(Z, axis=1, out=out)
 
 
@@ -90,14 +87,18 @@ def pool_backward(dM, Z, M, out):
         dM -= out[:, k]  # nothing is left for a later corner of the same value
 
 
-def relu_forward(M, out):
-    """A = M where M > 0, else 0."""
+def relu_forward(M, b, out):
+    """A = M + b where that is positive, else 0."""
+    if b is not None:
+        M = np.add(M, b[:, np.newaxis], out=out)
     return np.maximum(M, 0, out=out)
 
 
-def relu_backward(dA, M, out):
-    """dloss/dM = dloss/dA where M > 0, else 0."""
-    return np.multiply(dA, M > 0, out=out)
+def relu_backward(dA, A, out_b, out_M):
+    """dloss/dM = dloss/dA where A > 0, else 0; dloss/db[f] = sum_q dloss/dM[f, q]."""
+    np.multiply(dA, A > 0, out=out_M)
+    if out_b is not None:
+        np.sum(out_M, axis=1, out=out_b)
 
 
 def dense_forward(A, V, c):
@@ -115,7 +116,7 @@ def dense_backward(dT, A, V, out_V, out_c, out_A):
     if out_c is not None:
         np.sum(dT, axis=0, out=out_c)
     if out_A is not None:
-        np.dot(dT, V, out=out_A)
+        np.dot(V.T, dT.T, out=out_A.T)
 
 
 def probabilities(T):

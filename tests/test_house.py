@@ -17,10 +17,20 @@ HOUSE = {
     "_solvers": {"math", "numpy", "scipy"},
     "_failure": {"contextlib"},
     "_holdout": {"hashlib", "numpy"},
+    "_threads": {"functools", "threadpoolctl"},
     "_training": {"numpy", "_layers"},
     "_classifier": {
         *("contextlib", "copy", "numbers", "warnings", "numpy", "sklearn"),
-        *("_images", "_layers", "_network", "_solvers", "_failure", "_holdout", "_training"),
+        *(
+            "_images",
+            "_layers",
+            "_network",
+            "_solvers",
+            "_failure",
+            "_holdout",
+            "_threads",
+            "_training",
+        ),
     },
     "_scaler": {"numpy", "scipy", "sklearn", "_images", "_failure"},
     "datasets": {

@@ -23,6 +23,13 @@ def random_problem(architecture, seed, n=3):
     return theta, X, y, s / s.mean()
 
 
+def as_in_the_mathematics(params, architecture):
+    """W (F, K, K, C), b, V (n_outputs, H' * W' * F) and c."""
+    K, C = architecture.K, architecture.C
+    V = _network.coef_from_dense(params.V, architecture)
+    return params.W.reshape(-1, K, K, C), params.b, V, params.c
+
+
 def objective_at(theta, X, y, s, architecture, **options):
     options = {"alpha": 0.0, "fit_intercept": True, "freeze": None, **options}
     params = _network.split(theta, architecture)
@@ -81,14 +88,11 @@ def test_logits_and_loss_are_those_of_the_loops(K, C, F, p, n_outputs):
     architecture = Architecture(H=4, W=5, C=C, K=K, F=F, p=p, n_outputs=n_outputs)
     theta, X, y, s = random_problem(architecture, seed=0)
     params = _network.split(theta, architecture)
-    coef = _network.coef_from_dense(params.V, architecture)
     T = _network.logits(params, X, Buffers(architecture, np.float64))
-    assert_allclose(T, oracle.logits(X, params.W, params.b, coef, params.c, p))
-    losses = _layers.reported_log_loss(T, y)
-    assert_allclose(
-        np.average(losses, weights=s),
-        oracle.loss(X, y, s, params.W, params.b, coef, params.c, alpha=0, p=p),
-    )
+    for_oracle = as_in_the_mathematics(params, architecture)
+    assert_allclose(T, oracle.logits(X, *for_oracle, p=p))
+    loss = np.average(_layers.reported_log_loss(T, y), weights=s)
+    assert_allclose(loss, oracle.loss(X, y, s, *for_oracle, alpha=0, p=p))
 
 
 def test_feature_maps_are_the_positive_responses_of_the_loops():
@@ -96,7 +100,8 @@ def test_feature_maps_are_the_positive_responses_of_the_loops():
     theta, X, *_ = random_problem(architecture, seed=0)
     params = _network.split(theta, architecture)
     A = _network.feature_maps(params, X, Buffers(architecture, np.float64))
-    assert_allclose(A, np.maximum(oracle.response(X, params.W, params.b), 0), atol=1e-12)
+    W, b, *_ = as_in_the_mathematics(params, architecture)
+    assert_allclose(A, np.maximum(oracle.response(X, W, b), 0), atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 7])
@@ -104,7 +109,7 @@ def test_blocks_of_images_add_up(monkeypatch, n):
     architecture = Architecture(H=5, W=5, C=1, K=3, F=2, p=1, n_outputs=3)
     theta, X, y, s = random_problem(architecture, seed=0, n=n)
     whole = objective_at(theta, X, y, s, architecture, alpha=0.1)
-    monkeypatch.setattr(_network, "BLOCK_BYTES", 2 * 8 * 25 * (9 + 4 * 2))  # two images a block
+    monkeypatch.setattr(_network, "MAX_BYTES", 2 * 8 * 25 * (9 + 4 * 2))  # two images a block
     blocked = objective_at(theta, X, y, s, architecture, alpha=0.1)
     assert blocked._buffers.block_size == 2
     everything = np.arange(n)
@@ -137,12 +142,12 @@ def test_initial_values_are_drawn_as_published():
     architecture = Architecture(H=28, W=28, C=1, K=3, F=1, p=1, n_outputs=1)
     params = _network.init_params(architecture, np.random.RandomState(42), np.float64)
     rng = np.random.RandomState(42)
-    assert_array_equal(params.W[..., 0], rng.normal(0, 2 / 3, size=(1, 3, 3)))
+    assert_array_equal(params.W, rng.normal(0, 2 / 3, size=(1, 9)))
     assert_array_equal(params.V, rng.normal(0, 1 / 28, size=(1, 784)))
     many = Architecture(H=5, W=4, C=1, K=2, F=3, p=2, n_outputs=4)
     params = _network.init_params(many, np.random.RandomState(0), np.float64)
     rng = np.random.RandomState(0)
-    assert_array_equal(params.W[..., 0], rng.normal(0, 1, size=(3, 2, 2)))
+    assert_array_equal(params.W, rng.normal(0, 1, size=(3, 4)))
     coef = _network.coef_from_dense(params.V, many)
     assert_array_equal(coef, rng.normal(0, 1 / np.sqrt(12), size=(4, 12)))
     assert_array_equal(params.b, 0)
@@ -201,9 +206,8 @@ def test_loss_for_all_data_at_once():
     objective = objective_at(np.zeros_like(theta), X, y, 7 * s, architecture, alpha=0.3)
     loss, gradient = objective.loss_and_gradient(theta)
     params = _network.split(theta, architecture)
-    coef = _network.coef_from_dense(params.V, architecture)
-    arguments = X, y, s, params.W, params.b, coef, params.c
-    assert_allclose(loss, oracle.loss(*arguments, alpha=0.3, p=2))
+    for_oracle = as_in_the_mathematics(params, architecture)
+    assert_allclose(loss, oracle.loss(X, y, s, *for_oracle, alpha=0.3, p=2))
     at_theta = objective_at(theta, X, y, s, architecture, alpha=0.3)
     assert_allclose(gradient, at_theta.gradient(np.arange(5)), atol=1e-15)
 
@@ -235,7 +239,8 @@ def test_gradients_agree_with_automatic_differentiation(architecture, seed, alph
     K = architecture.K
     padding = K // 2, (K - 1) // 2, K // 2, (K - 1) // 2
     images = torch.nn.functional.pad(torch.tensor(X).permute(0, 3, 1, 2), padding)
-    Z = torch.nn.functional.conv2d(images, W.permute(0, 3, 1, 2), b)
+    filters = W.reshape(-1, K, K, architecture.C).permute(0, 3, 1, 2)
+    Z = torch.nn.functional.conv2d(images, filters, b)
     A = torch.relu(torch.nn.functional.max_pool2d(Z, architecture.p))
     T = A.flatten(1) @ V.T + c
     if architecture.n_outputs == 1:
