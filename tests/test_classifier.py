@@ -2,14 +2,18 @@
 
 import pickle
 import re
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import convolve
+from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_digits
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -609,3 +613,363 @@ def test_going_on_with_another_network_is_refused(scaled_digits, params):
     for call in (model.fit, model.partial_fit):
         with pytest.raises(ValueError, match=f"{[*params][0]}=.* the model to go on with has"):
             call(rows, y)
+
+
+# Solvers and schedules
+
+
+def test_lbfgs_reaches_a_smaller_loss_than_a_step_could(scaled_digits):
+    X, y = scaled_digits
+    model = ConvNetClassifier(solver="lbfgs", random_state=0, n_filters=2).fit(X, y)
+    assert model.score(X, y) == 1.0
+    assert 2 < model.n_iter_ < 200
+    assert (np.diff(model.loss_curve_) < 0.05).all()
+    assert_allclose(model.loss_, log_loss(y, model.predict_proba(X)), atol=1e-6)
+    exact = ConvNetClassifier(solver="lbfgs", tol=None, max_iter=7, random_state=0).fit(X, y)
+    assert exact.n_iter_ == 7
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_a_penalty_on_a_full_batch_leaves_no_gradient(scaled_digits, solver):
+    # At the minimum of the dense layer alone, which is convex, the gradient is zero.
+    X, y = scaled_digits
+    model = ConvNetClassifier(
+        freeze="filters", solver=solver, alpha=0.1, eta=0.02, batch_size=len(y), random_state=0
+    )
+    model.set_params(max_iter=2000, tol=None).fit(X, y)
+    A = model.feature_maps(X).reshape(len(y), -1)
+    residual = (model.predict_proba(X)[:, 1] - (y == 3)) / len(y)
+    assert_allclose(residual @ A + 0.1 * model.coef_[0], 0, atol=1e-4)
+    assert_allclose(residual.sum(), 0, atol=1e-4)
+
+
+def test_momentum_is_that_of_the_formula(scaled_digits):
+    X, y = scaled_digits
+    params = {"solver": "sgd", "batch_size": len(y), "sampling": "sequential"}
+    one, two = (short(**params, max_iter=m).fit(X, y).coef_ for m in (1, 2))
+    start = short(max_iter=0).fit(X, y).coef_
+    model = short(**params, momentum=0.5, max_iter=2).fit(X, y)
+    assert_allclose(model.coef_, two + 0.5 * (one - start), rtol=1e-6)
+
+
+def test_cosine_schedule_takes_smaller_steps(scaled_digits):
+    X, y = scaled_digits
+    params = {"solver": "sgd", "batch_size": len(y), "sampling": "sequential", "max_iter": 2}
+    constant, cosine = (
+        short(**params, learning_rate=name).fit(X, y) for name in ("constant", "cosine")
+    )
+    first = short(**{**params, "max_iter": 1}).fit(X, y)
+    assert cosine.loss_curve_ == constant.loss_curve_  # the first step is a whole one
+    expected = first.coef_ + (constant.coef_ - first.coef_) / 2
+    assert_allclose(cosine.coef_, expected, rtol=1e-9)
+    stepwise = short(**params, learning_rate="cosine")
+    for _ in range(2):
+        stepwise.partial_fit(X, y, classes=[1, 3])
+    assert_same_weights(stepwise, cosine)
+
+
+def test_adaptive_schedule_goes_on_where_a_constant_one_stops(scaled_digits):
+    X, y = scaled_digits
+    params = {"solver": "sgd", "eta": 0.5, "tol": 1e-3, "n_iter_no_change": 2, "max_iter": 500}
+    constant = short(**params).fit(X, y)
+    adaptive = short(**params, learning_rate="adaptive").fit(X, y)
+    assert adaptive.n_iter_ > constant.n_iter_
+    assert adaptive.loss_curve_[: constant.n_iter_] == constant.loss_curve_
+
+
+def test_numpy_numbers_are_numbers(scaled_digits):
+    X, y = scaled_digits
+    X = X.astype(np.float32)
+    plain = short(K=5, n_filters=8, batch_size=100, alpha=0.01, pool_size=2).fit(X, y)
+    typed = short(
+        K=np.int8(5),
+        n_filters=np.uint8(8),
+        batch_size=np.int8(100),
+        max_iter=np.int8(3),
+        alpha=np.float64(0.01),
+        eta=np.float64(0.01),
+        pool_size=np.uint8(2),
+    )
+    assert_same_weights(typed.fit(X, y), plain)
+
+
+# Stopping on held-out samples
+
+
+def test_early_stopping_keeps_the_best_weights(scaled_digits):
+    X, y = scaled_digits
+    wrong = np.random.RandomState(0).rand(len(y)) < 0.2  # labels that can only be memorised
+    y = np.where(wrong, 4 - y, y)
+    X_val, y_val = X[:100], y[:100]
+    model = short(early_stopping=True, eta=0.03, tol=1e-4, max_iter=300, n_iter_no_change=5)
+    model.fit(X[100:], y[100:], X_val=X_val, y_val=y_val)
+    losses = model.validation_loss_curve_
+    assert model.n_iter_ == len(losses) < 300
+    assert np.argmin(losses) < len(losses) - 1
+    assert_allclose(log_loss(y_val, model.predict_proba(X_val)), min(losses))
+
+
+def test_early_stopping_holds_out_a_part_of_each_class(scaled_digits):
+    X, y = scaled_digits
+    model = short(early_stopping=True, validation_fraction=0.25).fit(X, y)
+    assert model.t_ == 3 * (len(y) - sum(np.ceil(0.25 * (y == label).sum()) for label in (1, 3)))
+    assert len(model.validation_loss_curve_) == 3
+    assert_same_weights(model, short(early_stopping=True, validation_fraction=0.25).fit(X, y))
+    with pytest.raises(ValueError, match="early_stopping=True holds out a part of each class"):
+        short(early_stopping=True).fit(np.ones((10, 64)), [0, 1] * 5)
+
+
+def test_class_weights_multiply_sample_weights(scaled_digits):
+    X, y = scaled_digits
+    s = np.random.RandomState(0).rand(len(y))
+    by_class = short(class_weight={1: 3.0, 3: 1.0}, batch_size=50).fit(X, y, sample_weight=s)
+    by_hand = short(batch_size=50).fit(X, y, sample_weight=s * np.where(y == 1, 3.0, 1.0))
+    for name in WEIGHTS:
+        assert_allclose(getattr(by_class, name), getattr(by_hand, name), rtol=1e-9, atol=1e-12)
+    balanced = short(class_weight="balanced").fit(X, y, sample_weight=s)
+    share = {label: s[y == label].sum() for label in (1, 3)}
+    by_hand = short().fit(X, y, sample_weight=s / np.where(y == 1, share[1], share[3]))
+    for name in WEIGHTS:
+        assert_allclose(getattr(balanced, name), getattr(by_hand, name), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e308, 1e-300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_of_any_size_keep_their_ratios(scaled_digits, scale, dtype):
+    X, y = scaled_digits
+    X, s = X.astype(dtype), np.where(y == 1, 1.0, 0.25)
+    expected = short().fit(X, y, sample_weight=s)
+    assert_same_weights(short().fit(X, y, sample_weight=s * scale), expected)
+
+
+# Streams
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"early_stopping": True},
+        {"class_weight": "balanced"},
+        {"solver": "lbfgs"},
+        {"learning_rate": "adaptive"},
+    ],
+    ids=lambda params: [*params][0],
+)
+def test_partial_fit_is_not_there_for_what_needs_all_samples(scaled_digits, params):
+    model = short(**params)
+    assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError) as raised:
+        model.partial_fit(*scaled_digits, classes=[1, 3])
+    assert f"partial_fit does not go with {[*params][0]}=" in str(raised.value.__cause__)
+
+
+def test_a_stream_of_batches_learns(scaled_digits):
+    X, y = scaled_digits
+    model = short(n_filters=4, class_weight={1: 1.0, 3: 2.0})
+    for start in range(0, 40 * 365, 73):
+        rows = np.arange(start, start + 73) % 365
+        model.partial_fit(X[rows], y[rows], classes=[1, 3] if start == 0 else None)
+    assert model.n_iter_ == 200
+    assert model.score(X, y) > 0.95
+    one_class = model.partial_fit(X[y == 1], y[y == 1])
+    assert one_class.n_iter_ == 201
+
+
+def test_a_random_state_is_advanced_by_a_fit_and_not_by_a_failure(scaled_digits):
+    X, y = scaled_digits
+    rng, reference = np.random.RandomState(0), np.random.RandomState(0)
+    model = short(random_state=rng, max_iter=1)
+    with pytest.raises(ValueError):
+        model.fit(X, y, X_val=X)
+    assert rng.randint(1000) == reference.randint(1000)
+    model.fit(X, y)
+    reference.normal(size=9 + 64)  # the initial values, then an order
+    reference.permutation(len(y))
+    assert rng.randint(1000) == reference.randint(1000)
+
+
+def test_warm_start_begins_with_a_new_solver(scaled_digits):
+    X, y = scaled_digits
+    model = short(warm_start=True, sampling="sequential", batch_size=len(y), max_iter=1)
+    model.fit(X, y)
+    restored = pickle.loads(pickle.dumps(model))
+    model.fit(X, y)
+    restored.partial_fit(X, y)
+    assert model.loss_curve_ == restored.loss_curve_
+    assert (model.coef_ != restored.coef_).any()
+
+
+def test_a_cold_fit_forgets_validation_and_best_loss(scaled_digits):
+    X, y = scaled_digits
+    model = short().fit(X, y, X_val=X, y_val=y)
+    model.fit(X, y)
+    assert not hasattr(model, "validation_loss_curve_")
+    worse = short(solver="sgd", eta=30.0, max_iter=6).fit(X, y)
+    assert worse.best_loss_ == min(worse.loss_curve_) < worse.loss_
+
+
+def test_batches_are_of_200_by_default(scaled_digits):
+    X, y = scaled_digits
+    assert_same_weights(short().fit(X, y), short(batch_size=200).fit(X, y))
+    assert_same_weights(short().fit(X[:150], y[:150]), short(batch_size=150).fit(X[:150], y[:150]))
+
+
+def test_values_too_large_are_refused(scaled_digits):
+    X, y = scaled_digits
+    model = short().fit(X, y)
+    with pytest.raises(ValueError, match="values too large for a network of float64: scale"):
+        model.predict(np.full_like(X, 1.7e308))
+    with pytest.raises(ValueError, match=r"Training diverged .* Scale the images"):
+        ConvNetClassifier(random_state=0).fit((X * 1e20).astype(np.float32), y)
+
+
+# Sparse and mapped images
+
+
+def test_sparse_rows(digits):
+    X, y = digits
+    rows = X.reshape(len(X), -1)
+    sparse, params = csr_array(rows), {"n_filters": 2, "batch_size": 50, "early_stopping": True}
+    model = short(**params).fit(sparse, y, X_val=sparse[:50], y_val=y[:50])
+    dense = short(**params).fit(rows, y, X_val=rows[:50], y_val=y[:50])
+    assert_same_weights(model, dense)
+    assert_array_equal(model.predict_proba(sparse), dense.predict_proba(rows))
+    assert_array_equal(model.feature_maps(sparse), dense.feature_maps(rows))
+    held_out = short(**params).fit(sparse, y)
+    assert_same_weights(held_out, short(**params).fit(rows, y))
+    assert_same_weights(short(solver="lbfgs").fit(sparse, y), short(solver="lbfgs").fit(rows, y))
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """20,000 images in a file, 16 MB as bytes, with their labels."""
+    rng = np.random.RandomState(0)
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, (20_000, 28, 28))
+    X[...] = rng.randint(256, size=X.shape)
+    X.flush()
+    return np.load(tmp_path / "X.npy", mmap_mode="r"), rng.randint(2, size=len(X))
+
+
+def peak_memory(function):
+    """The most bytes that NumPy and Python held during a call, beyond those before it."""
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    function()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - before
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_mapped_images_are_never_copied_whole(mapped, solver):
+    X, y = mapped
+    model = short(solver=solver, max_iter=1)
+    # A batch and the working memory are allowed, not the 16 MB of the file or more as floats.
+    assert peak_memory(lambda: model.fit(X, y)) < 12e6
+    assert peak_memory(lambda: model.predict_proba(X)) < 12e6
+    assert peak_memory(lambda: model.set_params(solver="adam").partial_fit(X, y)) < 12e6
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_memory_is_bounded(dtype):
+    X = (np.random.RandomState(0).rand(10_000, 28, 28) * 255).astype(dtype)
+    y = np.arange(len(X)) % 10
+    as_float32 = 4 * X.size
+    params = {"n_filters": 8, "K": 5, "pool_size": 2, "max_iter": 1, "early_stopping": True}
+    model = short(**params)
+    # The images themselves count, unless they came as something larger.
+    own = min(X.nbytes, as_float32)
+    assert own + peak_memory(lambda: model.fit(X, y)) < 2.2 * as_float32
+    assert peak_memory(lambda: model.predict_proba(X)) < 64e6
+
+
+# Callbacks and metadata
+
+
+class Recorder:
+    """A callback that keeps what it is told, and can ask to stop."""
+
+    def __init__(self, stop_after=None):
+        self.stop_after = stop_after
+        self.tasks, self.models = [], []
+
+    def setup(self, estimator, context):
+        self.tasks.append(("setup", context.max_subtasks))
+
+    def on_fit_task_begin(self, estimator, context):
+        self.tasks.append(("begin", context.task_name))
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.tasks.append(("end", context.task_name))
+        if context.task_name == "epoch":
+            self.models.append((fitted_estimator, fitted_estimator.predict_proba(X)))
+            return len(self.models) == self.stop_after
+
+    def teardown(self, estimator, context):
+        self.tasks.append("teardown")
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callbacks_are_told_of_epochs(scaled_digits, solver):
+    recorder = Recorder()
+    model = short(solver=solver).set_callbacks(recorder).fit(*scaled_digits)
+    epoch = [("begin", "epoch"), ("end", "epoch")]
+    assert recorder.tasks == [
+        *[("setup", 3), ("begin", "fit")],
+        *(3 * epoch),
+        *[("end", "fit"), "teardown"],
+    ]
+    # What a callback holds does not change under it.
+    for number, (held, P) in enumerate(recorder.models, start=1):
+        assert held.n_iter_ == len(held.loss_curve_) == number
+        assert_array_equal(held.predict_proba(scaled_digits[0]), P)
+    last, _ = recorder.models[-1]
+    assert_same_weights(last, model)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_callback_may_stop_the_training(scaled_digits, solver):
+    model = short(solver=solver, max_iter=50).set_callbacks(Recorder(stop_after=4))
+    assert model.fit(*scaled_digits).n_iter_ == 4
+
+
+def test_callbacks_are_torn_down_after_a_failure(scaled_digits):
+    recorder = Recorder()
+    model = short().set_callbacks(recorder)
+    with pytest.raises(ValueError):
+        model.fit(scaled_digits[0] * np.nan, scaled_digits[1])
+    assert recorder.tasks[-1] == "teardown"
+    assert not hasattr(model, "_callback_fit_ctx")
+
+
+def test_scoring_monitor_has_a_score_an_epoch(scaled_digits):
+    X, y = scaled_digits
+    monitor = ScoringMonitor(scoring="accuracy")
+    model = short(max_iter=4).set_callbacks(monitor).fit(X, y, sample_weight=np.ones(len(y)))
+    log = monitor.get_logs().data_as_pandas
+    scores = log[log["task_name"] == "epoch"]["accuracy"]
+    assert len(scores) == 4
+    assert scores.iloc[-1] == model.score(X, y)
+
+
+def test_progress_bars_show_epochs_within_a_grid_search(scaled_digits, capfd):
+    bar = ProgressBar(max_propagation_depth=None)
+    search = GridSearchCV(pipeline(max_iter=4), {"net__K": [1, 3]}, cv=2).set_callbacks(bar)
+    search.fit(*scaled_digits)
+    printed = capfd.readouterr().out
+    assert "GridSearchCV - fit" in printed
+    assert "ConvNetClassifier - fit" in printed
+
+
+def test_metadata_are_routed_through_a_pipeline(digits):
+    X, y = digits
+    s = np.random.RandomState(0).rand(len(y))
+    scaled = ImageScaler().fit(X).transform(X)
+    expected = short().fit(scaled, y, sample_weight=s, X_val=scaled[:50], y_val=y[:50])
+    with config_context(enable_metadata_routing=True):
+        net = short().set_fit_request(sample_weight=True, X_val=True, y_val=True)
+        scaler = ImageScaler().set_fit_request(sample_weight=False)
+        model = Pipeline([("scale", scaler), ("net", net)], transform_input=["X_val"])
+        model.fit(X, y, sample_weight=s, X_val=X[:50], y_val=y[:50])
+    assert_same_weights(model[-1], expected)
+    assert model[-1].validation_loss_curve_ == expected.validation_loss_curve_
