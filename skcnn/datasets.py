@@ -3,49 +3,50 @@
 import gzip
 import os
 import sys
+import tarfile
 import zlib
 from contextlib import contextmanager
 from math import prod
 from numbers import Integral
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pooch
 from sklearn.utils import Bunch
 
-__all__ = ["fetch_fashion_mnist"]
+__all__ = ["fetch_cifar10", "fetch_fashion_mnist"]
 
-# The first address is the official one; the others serve the same files.
-_FASHION_MNIST_MIRRORS = (
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+
+class _Files(NamedTuple):
+    """Where the files of a dataset are to be had: the first address is the official one."""
+
+    folder: str
+    addresses: tuple
+    hashes: dict
+
+
+_FASHION_MNIST = _Files(
+    folder="fashion-mnist",
+    addresses=(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    ),
+    hashes={
+        "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+    },
 )
 
-_FASHION_MNIST_HASHES = {
-    "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-    "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
-    "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
-    "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
-}
-
-_FASHION_MNIST_PARTS = {
-    "train": [("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", 60_000)],
-    "test": [("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", 10_000)],
-}
-_FASHION_MNIST_PARTS["all"] = _FASHION_MNIST_PARTS["train"] + _FASHION_MNIST_PARTS["test"]
+# Beginnings of the files' names, and how many images they hold.
+_FASHION_MNIST_PARTS = {"train": [("train", 60_000)], "test": [("t10k", 10_000)]}
 
 _FASHION_MNIST_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 
 _FASHION_MNIST_DESCR = """\
@@ -61,6 +62,38 @@ Classes: 0 T-shirt/top, 1 Trouser, 2 Pullover, 3 Dress, 4 Coat, 5 Sandal, 6 Shir
 By Zalando SE, under the MIT licence. H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel
 image dataset for benchmarking machine learning algorithms", arXiv:1708.07747 (2017).
 https://github.com/zalandoresearch/fashion-mnist
+"""
+
+_CIFAR10 = _Files(
+    folder="cifar-10",
+    addresses=("https://www.cs.toronto.edu/~kriz/",),
+    hashes={"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"},
+)
+
+_CIFAR10_PARTS = {
+    "train": [f"data_batch_{k}.bin" for k in range(1, 6)],
+    "test": ["test_batch.bin"],
+}
+
+_CIFAR10_BATCH = 10_000  # images in a file of the archive
+
+_CIFAR10_NAMES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+
+_CIFAR10_DESCR = """\
+CIFAR-10
+--------
+
+Photographs of animals and vehicles: 50,000 for training and 10,000 for testing, of ten classes with
+as many images each. An image has 32 x 32 pixels in red, green and blue, 0 to 255.
+
+Classes: 0 airplane, 1 automobile, 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship, 9 truck.
+
+By A. Krizhevsky, V. Nair and G. Hinton. A. Krizhevsky, "Learning multiple layers of features from
+tiny images", technical report, University of Toronto (2009).
+https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 
@@ -121,33 +154,127 @@ def fetch_fashion_mnist(
     >>> X.shape  # doctest: +SKIP
     (12000, 784)
     """
-    if not isinstance(subset, str) or subset not in _FASHION_MNIST_PARTS:
-        raise ValueError(f"subset={subset!r} must be one of {sorted(_FASHION_MNIST_PARTS)}.")
+    parts = _parts(subset, _FASHION_MNIST_PARTS)
     kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
-
     images, target = [], []
-    for images_name, labels_name, n in _FASHION_MNIST_PARTS[subset]:
+    for prefix, n in parts:
         paths = [
-            _fetch(name, "fashion-mnist", data_home, download_if_missing)
-            for name in (images_name, labels_name)
+            _fetch(_FASHION_MNIST, f"{prefix}-{suffix}", data_home, download_if_missing)
+            for suffix in ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
         ]
         images.append(read_idx(paths[0], shape=(n, 28, 28)))
         target.append(read_idx(paths[1], shape=(n,)))
-    images, target = np.concatenate(images), np.concatenate(target).astype(np.int64)
+    return _dataset(images, target, kept, return_X_y, _FASHION_MNIST_NAMES, _FASHION_MNIST_DESCR)
 
+
+def fetch_cifar10(
+    *, subset="train", classes=None, data_home=None, return_X_y=False, download_if_missing=True
+):
+    """Load the CIFAR-10 images, downloading 170 MB at the first call.
+
+    Parameters
+    ----------
+    subset : {"train", "test", "all"}, default="train"
+        The 50,000 training images, the 10,000 test images, or both in this order.
+
+    classes : array-like of int or str, default=None
+        Classes to keep, by number or by name ("cat"); labels are left as they are. None: all.
+
+    data_home : str or path-like, default=None
+        Folder of the archive, which lies in its subfolder ``cifar-10``. None: the environment
+        variable ``SKCNN_DATA`` if set, else the user's cache folder.
+
+    return_X_y : bool, default=False
+        Return ``(data, target)`` instead of a Bunch.
+
+    download_if_missing : bool, default=True
+        If False, raise an error when the archive is not there instead of downloading it.
+
+    Returns
+    -------
+    dataset : Bunch
+        ``data``
+            ndarray of shape (n, 3072), uint8; red, green and blue of one pixel after the other,
+            0-255.
+        ``images``
+            ndarray of shape (n, 32, 32, 3), uint8, a view of ``data``.
+        ``target``
+            ndarray of shape (n,), int64; class numbers, 0-9.
+        ``target_names``
+            list of str; the name of each class number.
+        ``DESCR``
+            str; description of the dataset.
+    (data, target) : tuple, if ``return_X_y``
+
+    Raises
+    ------
+    OSError
+        If the archive is missing and cannot be, or may not be, downloaded.
+    ValueError
+        If an argument is not what it should be, or the archive is damaged.
+
+    References
+    ----------
+    A. Krizhevsky, "Learning multiple layers of features from tiny images", technical report,
+    University of Toronto (2009).
+
+    Examples
+    --------
+    >>> from skcnn.datasets import fetch_cifar10
+    >>> X, y = fetch_cifar10(classes=["cat", "dog"], return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (10000, 3072)
+    """
+    names = _parts(subset, _CIFAR10_PARTS)
+    kept = _class_numbers(classes, _CIFAR10_NAMES)
+    path = _fetch(_CIFAR10, "cifar-10-binary.tar.gz", data_home, download_if_missing)
+    images, target = [], []
+    for records in _read_cifar10(path, names):
+        target.append(records[:, 0])
+        images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return _dataset(images, target, kept, return_X_y, _CIFAR10_NAMES, _CIFAR10_DESCR)
+
+
+def _parts(subset, parts):
+    """Return the files of a subset, as a list."""
+    if not isinstance(subset, str) or subset not in (*parts, "all"):
+        raise ValueError(f"subset={subset!r} must be one of {[*parts, 'all']}.")
+    return sum(parts.values(), []) if subset == "all" else parts[subset]
+
+
+def _dataset(images, target, kept, return_X_y, names, description):
+    """Return what a fetcher returns, of images and labels in pieces."""
+    images = np.ascontiguousarray(np.concatenate(images))
+    target = np.concatenate(target).astype(np.int64)
     if kept is not None:
         rows = np.isin(target, kept)
         images, target = images[rows], target[rows]
-    data = images.reshape(len(images), 28 * 28)
+    data = images.reshape(len(images), prod(images.shape[1:]))
     if return_X_y:
         return data, target
     return Bunch(
-        data=data,
-        images=images,
-        target=target,
-        target_names=list(_FASHION_MNIST_NAMES),
-        DESCR=_FASHION_MNIST_DESCR,
+        data=data, images=images, target=target, target_names=list(names), DESCR=description
     )
+
+
+def _read_cifar10(path, names):
+    """Return the records of files of the archive, each an array (n, 1 + 3 * 32 * 32) of bytes.
+
+    A record is a label, then the red, the green and the blue values, each of them row by row.
+    """
+    shape = _CIFAR10_BATCH, 1 + 3 * 32 * 32
+    records = []
+    try:
+        with tarfile.open(path) as archive:
+            for name in names:
+                content = archive.extractfile(f"cifar-10-batches-bin/{name}").read()
+                records.append(np.frombuffer(content, np.uint8).reshape(shape))
+    except (tarfile.TarError, KeyError, EOFError, zlib.error, ValueError) as error:
+        raise ValueError(
+            f"This is not the binary version of CIFAR-10: {error}. Delete {path} and fetch it "
+            "again."
+        ) from error
+    return records
 
 
 def read_idx(path, shape):
@@ -231,20 +358,19 @@ def _data_home(data_home):
     return Path(data_home or os.environ.get("SKCNN_DATA") or pooch.os_cache("skcnn")).expanduser()
 
 
-def _fetch(name, folder, data_home, download_if_missing):
-    """Return the path of a file of Fashion-MNIST, downloaded if need be and checked by its hash."""
-    folder = _data_home(data_home) / folder
+def _fetch(files, name, data_home, download_if_missing):
+    """Return the path of a file of a dataset, downloaded if need be and checked by its hash."""
+    folder = _data_home(data_home) / files.folder
     path = folder / name
-    known_hash = _FASHION_MNIST_HASHES[name]
+    known_hash = files.hashes[name]
     if path.is_file() and pooch.file_hash(path, alg="md5") == known_hash.partition(":")[2]:
         return path
 
     problem = "its hash is not that of the official file" if path.is_file() else "it is not there"
-    files = ", ".join(_FASHION_MNIST_HASHES)
     by_hand = (
-        f"Put the official files ({files}) into {folder}, or into a folder 'fashion-mnist' "
-        "elsewhere and name its parent with the environment variable SKCNN_DATA or the parameter "
-        "data_home."
+        f"Put the official files ({', '.join(files.hashes)}) into {folder}, or into a folder "
+        f"{files.folder!r} elsewhere and name its parent with the environment variable SKCNN_DATA "
+        "or the parameter data_home."
     )
     if not download_if_missing:
         raise OSError(
@@ -252,7 +378,7 @@ def _fetch(name, folder, data_home, download_if_missing):
         )
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
-    for address in _FASHION_MNIST_MIRRORS:
+    for address in files.addresses:
         downloader = pooch.HTTPDownloader(progressbar=_ProgressBar(name), timeout=30)
         try:
             with _quiet_pooch():

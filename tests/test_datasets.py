@@ -1,7 +1,9 @@
 """The fetcher against a real server on this machine, and its reader against damaged files."""
 
 import gzip
+import io
 import struct
+import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skcnn import datasets
-from skcnn.datasets import fetch_fashion_mnist, read_idx
+from skcnn.datasets import fetch_cifar10, fetch_fashion_mnist, read_idx
 
 N_TRAIN, N_TEST = 60, 20
 
@@ -20,6 +22,26 @@ N_TRAIN, N_TEST = 60, 20
 def idx_bytes(array):
     header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     return header + array.tobytes()
+
+
+def cifar10_records(k):
+    """The records of a file of the archive: label, then red, green and blue planes."""
+    planes = np.random.RandomState(k).randint(256, size=(N_TEST, 3, 32, 32), dtype=np.uint8)
+    labels = (np.arange(N_TEST, dtype=np.uint8) + k) % 10
+    return labels, planes
+
+
+def write_cifar10(path, n_images=N_TEST, leave_out=()):
+    """Write an archive like the official one, and return its MD5."""
+    with tarfile.open(path, "w:gz") as archive:
+        for k, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
+            labels, planes = cifar10_records(k)
+            records = np.column_stack([labels, planes.reshape(N_TEST, -1)])[:n_images]
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            member.size = records.nbytes
+            if name not in leave_out:
+                archive.addfile(member, io.BytesIO(records.tobytes()))
+    return pooch.file_hash(path, alg="md5")
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -58,14 +80,15 @@ def server(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         mirrors = [f"{address}/{folder}/" for folder in ("missing", "damaged", "whole")]
-        parts = {
-            subset: [(*names, n) for *names, _ in datasets._FASHION_MNIST_PARTS[subset]]
-            for subset, n in (("train", N_TRAIN), ("test", N_TEST))
-        }
-        parts["all"] = parts["train"] + parts["test"]
-        monkeypatch.setattr(datasets, "_FASHION_MNIST_MIRRORS", mirrors)
-        monkeypatch.setattr(datasets, "_FASHION_MNIST_HASHES", hashes)
+        parts = {"train": [("train", N_TRAIN)], "test": [("t10k", N_TEST)]}
+        fashion_mnist = datasets._Files("fashion-mnist", mirrors, hashes)
+        monkeypatch.setattr(datasets, "_FASHION_MNIST", fashion_mnist)
         monkeypatch.setattr(datasets, "_FASHION_MNIST_PARTS", parts)
+        archive = tmp_path / "www" / "whole" / "cifar-10-binary.tar.gz"
+        md5 = f"md5:{write_cifar10(archive)}"
+        cifar10 = datasets._Files("cifar-10", mirrors, {archive.name: md5})
+        monkeypatch.setattr(datasets, "_CIFAR10", cifar10)
+        monkeypatch.setattr(datasets, "_CIFAR10_BATCH", N_TEST)
         yield server
         server.shutdown()
 
@@ -140,7 +163,7 @@ def test_without_files_one_error_says_what_to_put_where(
     with pytest.raises(OSError) as raised:
         fetch_fashion_mnist(download_if_missing=download_if_missing)
     message = str(raised.value)
-    for expected in (*datasets._FASHION_MNIST_HASHES, home, "SKCNN_DATA", "data_home"):
+    for expected in (*datasets._FASHION_MNIST.hashes, home, "SKCNN_DATA", "data_home"):
         assert str(expected) in message
     assert ("/whole/" in message) == download_if_missing
     assert not [*home.rglob("*.gz")]
@@ -193,7 +216,57 @@ def test_official_files():
     assert dataset.data[0].sum() == 76_247
 
 
-# The reader
+# CIFAR-10
+
+
+def test_cifar10(server, home, capsys):
+    dataset = fetch_cifar10(subset="all")
+    assert server.asked_for[-1] == "/whole/cifar-10-binary.tar.gz"
+    assert "cifar-10-binary.tar.gz [####" in capsys.readouterr().err
+    assert dataset.data.shape == (6 * N_TEST, 3072)
+    assert dataset.images.shape == (6 * N_TEST, 32, 32, 3)
+    assert np.shares_memory(dataset.data, dataset.images)
+    for k in range(6):
+        labels, planes = cifar10_records(k)
+        rows = slice(k * N_TEST, (k + 1) * N_TEST)
+        assert_array_equal(dataset.target[rows], labels)
+        for colour in range(3):
+            assert_array_equal(dataset.images[rows, :, :, colour], planes[:, colour])
+    X, y = fetch_cifar10(subset="test", classes=["cat", 5], return_X_y=True)
+    assert_array_equal(np.unique(y), [3, 5])
+    last = dataset.data[-N_TEST:]
+    assert_array_equal(X, last[np.isin(dataset.target[-N_TEST:], [3, 5])])
+    assert dataset.target_names[3] == "cat"
+    assert len(fetch_cifar10().data) == 5 * N_TEST
+    assert server.asked_for.count("/whole/cifar-10-binary.tar.gz") == 1
+
+
+def test_cifar10_without_a_network(server, home):
+    with pytest.raises(OSError, match="cifar-10-binary.tar.gz .* SKCNN_DATA .* data_home"):
+        fetch_cifar10(download_if_missing=False)
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda path: write_cifar10(path, n_images=7), "cannot reshape"),
+        (lambda path: write_cifar10(path, leave_out=["data_batch_3"]), "data_batch_3.bin"),
+        (lambda path: path.write_bytes(b"no archive"), "could not be opened"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-5000]), "end|ended"),
+    ],
+)
+def test_damaged_archives_are_refused(server, home, monkeypatch, damage, message):
+    fetch_cifar10()
+    path = home / "cifar-10" / "cifar-10-binary.tar.gz"
+    damage(path)
+    md5 = {path.name: f"md5:{pooch.file_hash(path, alg='md5')}"}
+    monkeypatch.setattr(datasets, "_CIFAR10", datasets._CIFAR10._replace(hashes=md5))
+    with pytest.raises(ValueError, match=message) as raised:
+        fetch_cifar10(subset="all")
+    assert f"Delete {path}" in str(raised.value)
+
+
+# The reader of IDX files
 
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)

@@ -34,8 +34,8 @@ HOUSE = {
     },
     "_scaler": {"numpy", "scipy", "sklearn", "_images", "_failure"},
     "datasets": {
-        *("contextlib", "gzip", "math", "numbers", "os", "pathlib", "sys", "zlib"),
-        *("numpy", "pooch", "sklearn"),
+        *("contextlib", "gzip", "math", "numbers", "os", "pathlib", "sys", "tarfile"),
+        *("typing", "zlib", "numpy", "pooch", "sklearn"),
     },
 }
 
