@@ -58,6 +58,30 @@ def test_compare_logistic_regression(fashion_train, tmp_path):
     assert (tmp_path / "compare_logistic_regression.png").exists()
 
 
+def test_ten_classes(fashion_train, fashion_test, tmp_path):
+    printed = run("plot_ten_classes.py", tmp_path)
+    accuracy = float(re.search(r"this network, .* (0\.\d+) in", printed)[1])
+    assert accuracy >= 0.912
+    assert (tmp_path / "ten_classes.png").exists()
+
+
+def test_many_filters(fashion_train, fashion_test, tmp_path):
+    printed = run("plot_many_filters.py", tmp_path)
+    accuracies = [float(figure) for figure in re.findall(r"^ +\d+ +(0\.\d+)", printed, re.M)]
+    assert len(accuracies) == 6
+    assert accuracies[0] < 0.85 < accuracies[-1]
+    assert (tmp_path / "many_filters.png").exists()
+
+
+def test_out_of_core(fashion_train, fashion_test, tmp_path):
+    printed = run("plot_out_of_core.py", tmp_path)
+    held = [int(figure) for figure in re.findall(r"at most (\d+) MB", printed)]
+    assert len(held) == 3
+    assert max(held) < 40  # of a file of 188 MB
+    assert float(re.search(r"pass 3: accuracy (0\.\d+)", printed)[1]) > 0.87
+    assert (tmp_path / "out_of_core.png").exists()
+
+
 def test_the_ten_lines_of_the_readme():
     text = (ROOT / "README.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", text, re.S)

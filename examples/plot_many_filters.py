@@ -1,0 +1,65 @@
+"""
+What more filters are worth, and what they look like
+====================================================
+
+Networks of 1 to 32 filters learn the ten classes from 10,000 images of Fashion-MNIST, each with
+three random initial values. Their accuracy on the test images is printed and drawn beside the
+filters of the largest, into ``many_filters.png``.
+"""
+
+import numpy as np
+
+from skcnn import ConvNetClassifier, ImageScaler
+from skcnn.datasets import fetch_fashion_mnist
+
+train = fetch_fashion_mnist()
+test = fetch_fashion_mnist(subset="test")
+scaler = ImageScaler(per="channel")
+X = scaler.fit_transform(train.images[:10_000].astype(np.float32))
+X_test = scaler.transform(test.images.astype(np.float32))
+y, y_test = train.target[:10_000], test.target
+
+numbers = [1, 2, 4, 8, 16, 32]
+accuracies = np.empty((len(numbers), 3))
+print("filters  accuracy  spread")
+for line, n_filters in zip(accuracies, numbers):
+    for seed in range(3):
+        model = ConvNetClassifier(
+            n_filters=n_filters,
+            K=5,
+            pool_size=2,
+            eta=0.003,
+            learning_rate="cosine",
+            batch_size=64,
+            max_iter=6,
+            tol=None,
+            random_state=seed,
+        )
+        line[seed] = model.fit(X, y).score(X_test, y_test)
+    print(f"{n_filters:7}{line.mean():10.3f}{line.std():8.3f}")
+
+# %%
+# Red pixels count for a response, blue ones against it. Few filters are as simple as an edge or a
+# spot: with many of them, the dense layer makes do with whatever they respond to.
+
+try:
+    import matplotlib.pyplot as plt
+except ImportError:
+    raise SystemExit("\nFor the picture: pip install matplotlib") from None
+
+figure = plt.figure(figsize=(10, 4), layout="constrained")
+left, right = figure.subfigures(1, 2, width_ratios=[1, 1.3])
+ax = left.subplots()
+ax.plot(numbers, accuracies, "o", color="C0", alpha=0.5)
+ax.plot(numbers, accuracies.mean(axis=1), color="C0")
+ax.set_xscale("log", base=2)
+ax.set_xticks(numbers, numbers)
+ax.set(xlabel="number of filters", ylabel="accuracy on the test images")
+ax.grid(alpha=0.3)
+right.suptitle("The 32 filters of the last network")
+for ax, weights in zip(right.subplots(4, 8).flat, model.filters_):
+    limit = np.abs(weights).max()
+    ax.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    ax.set(xticks=[], yticks=[])
+figure.savefig("many_filters.png", dpi=100)
+print("\nPicture: many_filters.png")

@@ -1,0 +1,72 @@
+"""
+Learning from a file that does not fit the memory
+=================================================
+
+The images lie in a file that NumPy maps into memory. ``partial_fit`` takes 2,000 of them at a time,
+scaler and network one after the other, so that the memory in use does not grow with the file. What
+NumPy and Python hold at most beyond the test images is printed after every pass, and the accuracy on the test images is
+drawn as it grows, into ``out_of_core.png``.
+"""
+
+import tempfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+from skcnn import ConvNetClassifier, ImageScaler
+from skcnn.datasets import fetch_fashion_mnist
+
+# %%
+# A file to stand for a larger one: 60,000 images, 188 MB as float32.
+
+folder = tempfile.TemporaryDirectory()
+path = Path(folder.name) / "images.npy"
+train = fetch_fashion_mnist()
+np.save(path, train.images.astype(np.float32))
+y, classes = train.target, np.unique(train.target)
+del train
+test = fetch_fashion_mnist(subset="test")
+
+images = np.load(path, mmap_mode="r")
+chunks = [slice(start, start + 2000) for start in range(0, len(images), 2000)]
+print(f"{len(images)} images, {images.nbytes / 1e6:.0f} MB, in {len(chunks)} chunks")
+
+# %%
+# A first pass for the scaler, then passes for the network.
+
+tracemalloc.start()
+scaler = ImageScaler(per="channel")
+for chunk in chunks:
+    scaler.partial_fit(images[chunk])
+X_test = scaler.transform(test.images[:2000].astype(np.float32))
+y_test = test.target[:2000]
+
+model = ConvNetClassifier(n_filters=8, K=5, pool_size=2, batch_size=64, random_state=0)
+accuracies = []
+for epoch in range(1, 4):
+    for chunk in chunks:
+        model.partial_fit(scaler.transform(images[chunk]), y[chunk], classes=classes)
+        accuracies.append(model.score(X_test, y_test))
+    _, peak = tracemalloc.get_traced_memory()
+    print(f"pass {epoch}: accuracy {accuracies[-1]:.3f}, at most {peak / 1e6:.0f} MB in use")
+tracemalloc.stop()
+del images
+folder.cleanup()
+
+# %%
+# Images seen against accuracy.
+
+try:
+    import matplotlib.pyplot as plt
+except ImportError:
+    raise SystemExit("\nFor the picture: pip install matplotlib") from None
+
+figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+ax.plot(2000 * np.arange(1, len(accuracies) + 1), accuracies)
+for end in (60_000, 120_000):
+    ax.axvline(end, color="gray", linewidth=0.5)
+ax.set(xlabel="images seen", ylabel="accuracy on 2,000 test images", ylim=(None, 0.92))
+ax.set_title("partial_fit on 2,000 images at a time, three passes")
+figure.savefig("out_of_core.png", dpi=100)
+print("\nPicture: out_of_core.png")
