@@ -4,8 +4,8 @@ Learning from a file that does not fit the memory
 
 The images lie in a file that NumPy maps into memory. ``partial_fit`` takes 2,000 of them at a time,
 scaler and network one after the other, so that the memory in use does not grow with the file. What
-NumPy and Python hold at most beyond the test images is printed after every pass, and the accuracy on the test images is
-drawn as it grows, into ``out_of_core.png``.
+NumPy and Python hold at most, beyond the test images, is printed after every pass. The accuracy on
+the test images is drawn as it grows, into ``out_of_core.png``.
 """
 
 import tempfile
