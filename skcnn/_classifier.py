@@ -346,26 +346,12 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             else:
                 self._initialise(classes=np.unique(y), dtype=X.dtype)
             y, s = self._encode(X, y, sample_weight)
-            if (X_val is None) != (y_val is None):
-                raise ValueError("X_val and y_val must be given together, or neither of them.")
-            validation = None
-            if X_val is not None:
-                validation = self._validation_data(X_val, y_val)
-            elif self.early_stopping:
-                rows = hold_out(X, y, s, self.validation_fraction, self._random_state)
-                if len(rows) == 0:
-                    raise ValueError(
-                        "early_stopping=True holds out a part of each class, but no class has two "
-                        "samples that differ: pass X_val and y_val, or set early_stopping=False."
-                    )
-                validation = X[rows], y[rows], s[rows]
-                s = s.copy()
-                s[rows] = 0  # of no weight in the training
-            left = self.classes_[np.unique(y[s > 0])]
+            validation, s = self._set_apart(X, y, s, X_val, y_val)
+            left = self.classes_[np.unique(y[s > 0])].tolist()
             if len(left) < 2:
                 raise ValueError(
                     "ConvNetClassifier needs samples of at least two classes in y, but those with "
-                    f"a positive weight all are of class {left.tolist()[0]!r}."
+                    f"a positive weight all are of class {left[0]!r}."
                 )
             self._solve(X, y, s, validation, callbacks, n_epochs=int(self.max_iter), tol=self.tol)
         return self
@@ -534,6 +520,24 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
         return checked
+
+    def _set_apart(self, X, y, s, X_val, y_val):
+        """Return validation data, the user's or held out, or None; and weights without them."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together, or neither of them.")
+        if X_val is not None:
+            return self._validation_data(X_val, y_val), s
+        if not self.early_stopping:
+            return None, s
+        rows = hold_out(X, y, s, self.validation_fraction, self._random_state)
+        if len(rows) == 0:
+            raise ValueError(
+                "early_stopping=True holds out a part of each class, but no class has two samples "
+                "that differ: pass X_val and y_val, or set early_stopping=False."
+            )
+        without = s.copy()
+        without[rows] = 0
+        return (X[rows], y[rows], s[rows]), without
 
     def _validation_data(self, X_val, y_val):
         """Return the user's validation data as images, indices of the classes, and weights."""
