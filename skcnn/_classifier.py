@@ -564,6 +564,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         weights = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
         )
+        weights /= weights.max()  # only their ratios matter, and now no sum of them overflows
         if self.class_weight == "balanced":
             there = weights > 0
             classes = np.unique(indices[there])
@@ -573,8 +574,12 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             weights[there] *= balance[np.searchsorted(classes, indices[there])]
         elif self.class_weight is not None:
             weights *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[indices]
-        # Only their ratios matter: by the greatest, so that no sum of them overflows.
-        return indices, weights / weights.max()
+            if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
+                raise ValueError(
+                    f"class_weight={self.class_weight} must leave finite weights of at least 0, "
+                    "and some that are greater."
+                )
+        return indices, weights
 
     def _check_streaming(self):
         """Return True, or raise for parameters that mean nothing to an epoch on some samples."""
@@ -721,13 +726,16 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
         if n_epochs == 0:
             return False
+        if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
+            monitor.diverged()
         return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
 
     def _descend_on_batches(self, objective, monitor, callbacks, samples, epochs):
         """Run epochs of a stochastic solver, and return whether it ended before they did."""
         solver = self._stochastic_solver(objective.theta)
         batch_size = min(200, len(samples)) if self.batch_size == "auto" else int(self.batch_size)
-        rate = _solvers.LearningRate(self.learning_rate, float(self.eta), int(self.max_iter))
+        period = max(1, int(self.max_iter))
+        rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
         stop = False
         for epoch in epochs:
             callbacks.begin_epoch()

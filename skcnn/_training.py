@@ -69,11 +69,7 @@ class Monitor:
         figures = loss_and_accuracy(self.objective.visited_logits(), self.y[rows], self.s[rows])
         theta = self.objective.theta
         if overflowed or not (np.isfinite(figures[0]) and np.isfinite(theta).all()):
-            raise ValueError(
-                f"Training diverged in epoch {self.n_epochs}: the loss, its gradient or the "
-                "weights are infinite or NaN. Scale the images, with ImageScaler for example, or "
-                f"lower eta (it is {self.eta})."
-            )
+            self.diverged()
         if self.validation is not None:
             X, y, s = self.validation
             figures += loss_and_accuracy(self.objective.logits(X), y, s)
@@ -87,6 +83,14 @@ class Monitor:
             self._best_loss = figures[2]
             self._best_theta = self.objective.theta.copy()
         return self.plateau.reached(figures[2])
+
+    def diverged(self):
+        """Raise the error of a training that cannot go on."""
+        raise ValueError(
+            f"Training diverged in epoch {self.n_epochs}: the loss, its gradient or the weights "
+            "are infinite or NaN. Scale the images, with ImageScaler for example, or lower eta (it "
+            f"is {self.eta})."
+        )
 
     def recorded(self):
         """Return the curves that there are."""

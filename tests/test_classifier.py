@@ -821,6 +821,14 @@ def test_values_too_large_are_refused(scaled_digits):
         model.predict(np.full_like(X, 1.7e308))
     with pytest.raises(ValueError, match=r"Training diverged .* Scale the images"):
         ConvNetClassifier(random_state=0).fit((X * 1e20).astype(np.float32), y)
+    with pytest.raises(ValueError, match=r"Training diverged .* Scale the images"):
+        ConvNetClassifier(solver="lbfgs", random_state=0).fit(X * 1e306, y)
+
+
+@pytest.mark.parametrize("class_weight", [{1: 0, 3: 0}, {1: -1, 3: 1}, {1: np.inf}])
+def test_class_weights_that_mean_nothing_are_refused(scaled_digits, class_weight):
+    with pytest.raises(ValueError, match="class_weight=.* must leave finite weights"):
+        short(class_weight=class_weight).fit(*scaled_digits)
 
 
 # Sparse and mapped images
