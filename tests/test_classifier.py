@@ -814,6 +814,7 @@ def test_batches_are_of_200_by_default(scaled_digits):
     assert_same_weights(short().fit(X[:150], y[:150]), short(batch_size=150).fit(X[:150], y[:150]))
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # of scikit-learn's check
 def test_values_too_large_are_refused(scaled_digits):
     X, y = scaled_digits
     model = short().fit(X, y)
