@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from . import _images, _layers, _network, _solvers
 from ._failure import unchanged_by_failure
 from ._holdout import hold_out
-from ._threads import one_blas_thread
+from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor
 
 
@@ -421,7 +421,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         T : ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes, the logit of ``classes_[1]``.
         """
-        T = self._apply(_network.logits, X)
+        T = self._logits(X)
         return T[:, 0] if T.shape[1] == 1 else T
 
     def predict_proba(self, X):
@@ -438,7 +438,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         P : ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        return _layers.class_probabilities(self._apply(_network.logits, X))
+        return _layers.class_probabilities(self._logits(X))
 
     def predict_log_proba(self, X):
         """Return the logarithms of the probabilities, which do not underflow.
@@ -454,7 +454,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         log_P : ndarray of shape (n_samples, n_classes)
             Log-probabilities, in nats, in the order of ``classes_``.
         """
-        return _layers.log_probabilities(self._apply(_network.logits, X))
+        return _layers.log_probabilities(self._logits(X))
 
     def predict(self, X):
         """Return the most probable classes.
@@ -470,7 +470,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         y : ndarray of shape (n_samples,)
             Class labels.
         """
-        T = self._apply(_network.logits, X)
+        T = self._logits(X)
         return self.classes_[_layers.most_probable(T)]
 
     def feature_maps(self, X):
@@ -487,7 +487,11 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         A : ndarray of shape (n_samples, H, W, n_filters)
             Responses, non-negative.
         """
-        return self._apply(_network.feature_maps, X)
+
+        def feature_maps(X, map):
+            return _network.feature_maps(self._params(), X, self._architecture)
+
+        return self._apply(feature_maps, X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -635,10 +639,10 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         K, channels = self._architecture.K, self.image_shape_[2:]
         losses = curves["loss_curve_"]
         return {
-            "filters_": params.W.reshape(-1, K, K, *channels).copy(),
-            "filter_intercept_": params.b.copy(),
-            "coef_": _network.coef_from_dense(params.V, self._architecture).copy(),
-            "intercept_": params.c.copy(),
+            "filters_": params.W.reshape(-1, K, K, *channels),
+            "filter_intercept_": params.b,
+            "coef_": _network.coef_from_dense(params.V, self._architecture),
+            "intercept_": params.c,
             "n_iter_": len(losses),
             "loss_": losses[-1] if losses else np.nan,
             "best_loss_": min(losses, default=np.nan),
@@ -654,13 +658,22 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             c=self.intercept_,
         )
 
+    def _logits(self, X):
+        """Return the logits of X, of shape (n, n_outputs)."""
+
+        def logits(X, map):
+            buffers = _network.Buffers(self._architecture, self.coef_.dtype, map)
+            _, params = buffers.laid_out(self._params())
+            return _network.logits(params, X, buffers)
+
+        return self._apply(logits, X)
+
     def _apply(self, function, X):
-        """Return what a function of parameters and images gives for X."""
+        """Return what a function of images and threads gives for X."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        buffers = _network.Buffers(self._architecture, self.coef_.dtype)
-        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
-            result = function(self._params(), X, buffers)
+        with np.errstate(over="ignore", invalid="ignore"), threads() as map:
+            result = function(X, map)
         if not np.isfinite(result).all():
             raise ValueError(
                 f"X has values too large for a network of {self.coef_.dtype}: scale the images as "
@@ -674,30 +687,31 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ``start`` is the epoch in the schedule of the learning rate.
         """
         samples = np.flatnonzero(s)  # one of weight 0 is left out
-        objective = _network.Objective(
-            self._params(),
-            X,
-            y,
-            s / s[samples].mean(),
-            architecture=self._architecture,
-            alpha=float(self.alpha),
-            fit_intercept=self.fit_intercept,
-            freeze=self.freeze,
-        )
-        monitor = Monitor(
-            objective,
-            y,
-            s,
-            validation=validation,
-            curves={name: getattr(self, name) for name in CURVES if hasattr(self, name)},
-            plateau=_solvers.Plateau(tol, self.n_iter_no_change),
-            watch_validation=self.early_stopping,
-            eta=self.eta,
-            verbose=self.verbose and n_epochs,
-        )
-        callbacks.fitted = lambda: self._fitted(objective.params, monitor.recorded())
         # The monitor finds what is not finite.
-        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
+        with np.errstate(over="ignore", invalid="ignore"), threads() as map:
+            objective = _network.Objective(
+                self._params(),
+                X,
+                y,
+                s / s[samples].mean(),
+                architecture=self._architecture,
+                alpha=float(self.alpha),
+                fit_intercept=self.fit_intercept,
+                freeze=self.freeze,
+                map=map,
+            )
+            monitor = Monitor(
+                objective,
+                y,
+                s,
+                validation=validation,
+                curves={name: getattr(self, name) for name in CURVES if hasattr(self, name)},
+                plateau=_solvers.Plateau(tol, self.n_iter_no_change),
+                watch_validation=self.early_stopping,
+                eta=self.eta,
+                verbose=self.verbose and n_epochs,
+            )
+            callbacks.fitted = lambda: self._fitted(objective.params, monitor.recorded())
             if self.solver == "lbfgs":
                 converged = self._descend_on_all(objective, monitor, callbacks, n_epochs, tol)
             else:
@@ -732,7 +746,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _descend_on_batches(self, objective, monitor, callbacks, samples, epochs):
         """Run epochs of a stochastic solver, and return whether it ended before they did."""
-        solver = self._stochastic_solver(objective.theta)
+        solver = self._stochastic_solver(objective)
         batch_size = min(200, len(samples)) if self.batch_size == "auto" else int(self.batch_size)
         period = max(1, int(self.max_iter))
         rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
@@ -740,25 +754,32 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         for epoch in epochs:
             callbacks.begin_epoch()
             order = samples[_solvers.draw_order(len(samples), self.sampling, self._random_state)]
-            _solvers.run_epoch(
-                solver, objective.theta, objective.gradient, order, batch_size, rate.at(epoch)
-            )
+            eta = rate.at(epoch)
+            if objective.has_compiled_epochs(batch_size):
+                objective.run_epoch(solver, order, batch_size, eta)
+            else:
+                _solvers.run_epoch(
+                    solver, objective.theta, objective.gradient, order, batch_size, eta
+                )
             stands_still = monitor.after_epoch(order, solver.overflowed())
             stop = callbacks.end_epoch() or (stands_still and not rate.lower())
             if stop:
                 break
+        solver.memory = solver.memory[:, objective.places]  # whatever the layout of theta
         self._solver = self._solver_settings, solver
         return stop
 
-    def _stochastic_solver(self, theta):
-        """Return a copy of the last call's solver if it may go on, else a new one."""
+    def _stochastic_solver(self, objective):
+        """Return a new solver, with the memory of the last call's if it may go on."""
+        theta = objective.theta
+        sgd = self.solver == "sgd"
+        solver = _solvers.SGD(theta, float(self.momentum)) if sgd else _solvers.Adam(theta)
         if self._solver is not None:
-            settings, solver = self._solver
+            settings, last = self._solver
             if settings == self._solver_settings:
-                return copy.deepcopy(solver)
-        if self.solver == "sgd":
-            return _solvers.SGD(theta, float(self.momentum))
-        return _solvers.Adam(theta)
+                solver.t = last.t
+                solver.memory[:, objective.places] = last.memory
+        return solver
 
     @property
     def _solver_settings(self):

@@ -115,7 +115,9 @@ def dense_backward(dT, A, V, out_V, out_c, out_A):
         np.dot(dT.T, A, out=out_V)
     if out_c is not None:
         np.sum(dT, axis=0, out=out_c)
-    if out_A is not None:
+    if out_A is not None and out_A.flags.c_contiguous:
+        np.dot(dT, V, out=out_A)
+    elif out_A is not None:
         np.dot(V.T, dT.T, out=out_A.T)
 
 

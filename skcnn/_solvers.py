@@ -1,8 +1,10 @@
 """Solvers: they see a vector of parameters and a function that gives its gradient.
 
 A stochastic solver is made for a vector theta and keeps what it must remember from step to step, so
-that training can stop and go on. ``step(theta, gradient, eta)`` changes theta in place, and may use
-``gradient`` as its scratch paper. ``overflowed()`` tells of memory that would stop it unnoticed.
+that training can stop and go on: ``memory``, some rows as long as theta, and ``t``, a number of
+steps. ``step(theta, gradient, eta)`` changes theta in place, and may use ``gradient`` as its
+scratch paper; ``run_compiled`` has many steps taken elsewhere. ``overflowed()`` tells of memory
+that would stop it unnoticed.
 """
 
 from math import cos, pi
@@ -35,18 +37,26 @@ class SGD:
     """
 
     def __init__(self, theta, momentum=0.0):
+        self.t = 0
         self.momentum = momentum
-        self.velocity = np.zeros_like(theta) if momentum else None
+        self.memory = np.zeros((1 if momentum else 0, theta.size), theta.dtype)
 
     def step(self, theta, gradient, eta):
         """Take one step; see the module."""
         gradient *= eta
         if self.momentum:
-            self.velocity *= self.momentum
-            self.velocity -= gradient
-            theta += self.velocity
+            (velocity,) = self.memory
+            velocity *= self.momentum
+            velocity -= gradient
+            theta += velocity
         else:
             theta -= gradient
+
+    def run_compiled(self, loops, of_images, eta):
+        """Take steps in compiled loops; see `skcnn._loops.sgd_epoch`."""
+        number = self.memory.dtype.type
+        velocity = self.memory.ravel()
+        loops.sgd_epoch(*of_images, number(eta), number(self.momentum), velocity)
 
     def overflowed(self):
         """An infinite velocity makes theta infinite, which is noticed."""
@@ -78,25 +88,30 @@ class Adam:
 
     def __init__(self, theta):
         self.t = 0
-        self.m = np.zeros_like(theta)
-        self.v = np.zeros_like(theta)
+        self.memory = np.zeros((2, theta.size), theta.dtype)
 
     def step(self, theta, gradient, eta):
         """Take one step; see the module."""
         self.t += 1
-        self.m *= self.beta_1
-        self.m += (1 - self.beta_1) * gradient
+        m, v = self.memory
+        m *= self.beta_1
+        m += (1 - self.beta_1) * gradient
         np.square(gradient, out=gradient)
         gradient *= 1 - self.beta_2
-        self.v *= self.beta_2
-        self.v += gradient
-        denominator = np.sqrt(self.v / (1 - self.beta_2**self.t), out=gradient)
+        v *= self.beta_2
+        v += gradient
+        denominator = np.sqrt(v / (1 - self.beta_2**self.t), out=gradient)
         denominator += self.epsilon
-        theta -= eta / (1 - self.beta_1**self.t) * self.m / denominator
+        theta -= eta / (1 - self.beta_1**self.t) * m / denominator
+
+    def run_compiled(self, loops, of_images, eta):
+        """Take steps in compiled loops; see `skcnn._loops.adam_epoch`."""
+        constants = self.beta_1, self.beta_2, self.epsilon
+        self.t = loops.adam_epoch(*of_images, eta, *constants, *self.memory, self.t)
 
     def overflowed(self):
         """Where v is infinite, steps are 0."""
-        return not np.isfinite(self.v).all()
+        return not np.isfinite(self.memory).all()
 
 
 def draw_order(n, sampling, random_state):

@@ -1,5 +1,8 @@
-"""How many threads BLAS may use."""
+"""How many threads compute, and how."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
@@ -11,11 +14,35 @@ def _controller():
     return ThreadpoolController()
 
 
-def one_blas_thread():
-    """Return a context in which BLAS uses one thread.
+@contextmanager
+def threads():
+    """Use as many threads as BLAS may use, but for the parts of a batch, and not in BLAS.
 
-    The matrix products of a batch are so small that threads wait for each other longer than they
-    compute: an epoch of 32 filters of side 5 took 16 s with two threads, and 7 s with one. It also
-    leaves the cores to those who run several trainings at once.
+    The matrix products of a batch are so small that the threads of BLAS wait for each other longer
+    than they compute: an epoch of 32 filters of side 5 took 16 s with two of them, and 7 s with
+    one. A thread for each of several parts of a batch is another matter.
+
+    Whoever runs several trainings at once, or limits the threads of BLAS by ``OMP_NUM_THREADS`` or
+    threadpoolctl, limits these: the processes of joblib have as many as there are cores for each.
+
+    Yields
+    ------
+    map : callable
+        ``map(function, tasks)`` calls a function for each of some tasks, at the same time where
+        there are several threads, and returns what they return when all are done.
     """
-    return _controller().limit(limits=1, user_api="blas")
+    blas = _controller().select(user_api="blas")
+    n_threads = max((library["num_threads"] for library in blas.info()), default=1)
+    with blas.limit(limits=1):
+        if n_threads == 1:
+            yield map
+            return
+        with ThreadPoolExecutor(n_threads) as executor:
+
+            def map_in_threads(function, tasks):
+                if len(tasks) == 1:
+                    return map(function, tasks)
+                contexts = [copy_context() for _ in tasks]  # NumPy's errstate is in them
+                return list(executor.map(lambda c, task: c.run(function, task), contexts, tasks))
+
+            yield map_in_threads

@@ -3,10 +3,20 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from skcnn import ImageScaler
+from skcnn import ImageScaler, _fast
 from skcnn.datasets import fetch_fashion_mnist
 
 matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module", params=["arrays", "loops"])
+def kernels(request):
+    """Run a test with whole arrays and, where numba is installed, with compiled loops."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SKCNN_FAST", "1" if request.param == "loops" else "0")
+        if request.param == "loops" and not _fast.is_there():
+            pytest.skip("needs numba")
+        yield request.param
 
 
 @pytest.fixture(scope="session")

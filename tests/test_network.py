@@ -1,5 +1,7 @@
 """The network as a whole: gradients, initial values, layouts and blocks."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import oracle
 import pytest
@@ -7,8 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import _layers, _network
+from skcnn import _fast, _layers, _network
 from skcnn._network import Architecture, Buffers, Params
+
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 def random_problem(architecture, seed, n=3):
@@ -30,9 +34,19 @@ def as_in_the_mathematics(params, architecture):
     return params.W.reshape(-1, K, K, C), params.b, V, params.c
 
 
+def logits(params, X, architecture):
+    buffers = Buffers(architecture, params.W.dtype)
+    return _network.logits(buffers.laid_out(params)[1], X, buffers)
+
+
+def gradient_of(objective, batch):
+    """The gradient in the order of `Params`, whatever the layout of theta."""
+    return objective.gradient(batch)[objective.places]
+
+
 def objective_at(theta, X, y, s, architecture, **options):
     options = {"alpha": 0.0, "fit_intercept": True, "freeze": None, **options}
-    params = _network.split(theta, architecture)
+    params = _network.split(theta, architecture.shapes)
     return _network.Objective(params, X, y, s, architecture=architecture, **options)
 
 
@@ -64,19 +78,21 @@ def central_differences(function, theta, step=1e-5):
 )
 def test_gradients_agree_with_central_differences(architecture, seed, alpha):
     theta, X, y, s = random_problem(architecture, seed)
-    buffers = Buffers(architecture, np.float64)
 
     def loss(theta):
-        params = _network.split(theta, architecture)
-        log_P = _layers.log_probabilities(_network.logits(params, X, buffers))
+        params = _network.split(theta, architecture.shapes)
+        log_P = _layers.log_probabilities(logits(params, X, architecture))
         penalty = alpha / 2 * ((params.W**2).sum() + (params.V**2).sum())
         return np.average(-log_P[np.arange(len(y)), y], weights=s) + penalty
 
-    loss(theta)
-    assume(np.abs(buffers.workspace(len(X)).Z).min() > 1e-3)  # away from the kink of ReLU
-    gradient = objective_at(theta, X, y, s, architecture, alpha=alpha).gradient(np.arange(len(X)))
+    convolution = _network.Convolution(architecture, len(X), np.float64)
+    convolution.forward(_network.split(theta, architecture.shapes), X)
+    b = theta[: architecture.F, np.newaxis, np.newaxis]
+    assume(np.abs(convolution.Z + b).min() > 1e-3)  # away from the kink of ReLU
+    objective = objective_at(theta, X, y, s, architecture, alpha=alpha)
+    gradient = gradient_of(objective, np.arange(len(X)))
     differences = central_differences(loss, theta)
-    of_each = zip(_network.split(gradient, architecture), _network.split(differences, architecture))
+    of_each = zip(*(_network.split(v, architecture.shapes) for v in (gradient, differences)))
     for name, (written, measured) in zip(Params._fields, of_each):
         size = max(np.abs(measured).max(), 1e-2)
         assert np.abs(written - measured).max() < 1e-6 * size, name
@@ -87,8 +103,8 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
 def test_logits_and_loss_are_those_of_the_loops(K, C, F, p, n_outputs):
     architecture = Architecture(H=4, W=5, C=C, K=K, F=F, p=p, n_outputs=n_outputs)
     theta, X, y, s = random_problem(architecture, seed=0)
-    params = _network.split(theta, architecture)
-    T = _network.logits(params, X, Buffers(architecture, np.float64))
+    params = _network.split(theta, architecture.shapes)
+    T = logits(params, X, architecture)
     for_oracle = as_in_the_mathematics(params, architecture)
     assert_allclose(T, oracle.logits(X, *for_oracle, p=p))
     loss = np.average(_layers.reported_log_loss(T, y), weights=s)
@@ -98,24 +114,49 @@ def test_logits_and_loss_are_those_of_the_loops(K, C, F, p, n_outputs):
 def test_feature_maps_are_the_positive_responses_of_the_loops():
     architecture = Architecture(H=3, W=4, C=2, K=3, F=2, p=1, n_outputs=1)
     theta, X, *_ = random_problem(architecture, seed=0)
-    params = _network.split(theta, architecture)
-    A = _network.feature_maps(params, X, Buffers(architecture, np.float64))
+    params = _network.split(theta, architecture.shapes)
+    A = _network.feature_maps(params, X, architecture)
     W, b, *_ = as_in_the_mathematics(params, architecture)
     assert_allclose(A, np.maximum(oracle.response(X, W, b), 0), atol=1e-12)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 7])
-def test_blocks_of_images_add_up(monkeypatch, n):
+@pytest.fixture
+def two_images_a_block(monkeypatch):
+    for module in (_network, _fast):
+        monkeypatch.setattr(module.Convolution, "block_size", staticmethod(lambda *sizes: 2))
+
+
+@pytest.mark.parametrize("part_work", [1, 10**9])
+@pytest.mark.parametrize("n", [1, 2, 5, 7, 40])
+def test_parts_and_blocks_of_images_add_up(request, monkeypatch, n, part_work):
     architecture = Architecture(H=5, W=5, C=1, K=3, F=2, p=1, n_outputs=3)
     theta, X, y, s = random_problem(architecture, seed=0, n=n)
     whole = objective_at(theta, X, y, s, architecture, alpha=0.1)
-    monkeypatch.setattr(_network, "MAX_BYTES", 2 * 8 * 25 * (9 + 4 * 2))  # two images a block
-    blocked = objective_at(theta, X, y, s, architecture, alpha=0.1)
-    assert blocked._buffers.block_size == 2
+    assert whole._buffers.divide(n) == [[slice(0, n)]]
+    request.getfixturevalue("two_images_a_block")
+    monkeypatch.setattr(_network, "PART_WORK", part_work)
+    divided = objective_at(theta, X, y, s, architecture, alpha=0.1)
+    parts = divided._buffers.divide(n)
+    assert len(parts) == (min(max(1, n // 2), 8) if part_work == 1 else 1)
+    assert [k for part in parts for rows in part for k in range(n)[rows]] == list(range(n))
+    assert {rows.stop - rows.start for part in parts for rows in part} <= {1, 2}
     everything = np.arange(n)
-    assert_allclose(blocked.gradient(everything), whole.gradient(everything), atol=1e-14)
-    assert_allclose(blocked.visited_logits(), whole.visited_logits())
-    assert_allclose(blocked.logits(X), whole.logits(X))
+    assert_allclose(divided.gradient(everything), whole.gradient(everything), atol=1e-14)
+    assert_allclose(divided.visited_logits(), whole.visited_logits())
+    assert_allclose(divided.logits(X), whole.logits(X))
+
+
+def test_threads_change_no_bit(two_images_a_block, monkeypatch):
+    monkeypatch.setattr(_network, "PART_WORK", 1)
+    architecture = Architecture(H=9, W=8, C=2, K=3, F=3, p=2, n_outputs=3)
+    theta, X, y, s = random_problem(architecture, seed=0, n=50)
+    everything = np.arange(50)
+    alone = objective_at(theta, X, y, s, architecture)
+    with ThreadPoolExecutor(3) as executor:
+        together = objective_at(theta, X, y, s, architecture, map=executor.map)
+        for _ in range(20):
+            assert_array_equal(together.gradient(everything), alone.gradient(everything))
+            assert_array_equal(together.logits(X), alone.logits(X))
 
 
 @pytest.mark.parametrize("freeze, changes", [("filters", "Vc"), ("dense", "bW"), (None, "bWVc")])
@@ -195,7 +236,8 @@ def test_only_one_of_equal_pixels_has_the_gradient():
     architecture = Architecture(H=4, W=4, C=1, K=1, F=1, p=2, n_outputs=1)
     X, y, s = np.ones((1, 4, 4, 1)), np.array([1]), np.ones(1)
     theta = np.r_[0.0, 2.0, np.ones(4), 0.0]  # b, W, V, c
-    gradient = objective_at(theta, X, y, s, architecture).gradient(np.array([0]))
+    objective = objective_at(theta, X, y, s, architecture)
+    gradient = gradient_of(objective, np.array([0]))
     dT = 1 / (1 + np.exp(-8.0)) - 1
     assert_allclose(gradient, dT * np.r_[4, 4, 2, 2, 2, 2, 1])
 
@@ -205,7 +247,7 @@ def test_loss_for_all_data_at_once():
     theta, X, y, s = random_problem(architecture, seed=0, n=5)
     objective = objective_at(np.zeros_like(theta), X, y, 7 * s, architecture, alpha=0.3)
     loss, gradient = objective.loss_and_gradient(theta)
-    params = _network.split(theta, architecture)
+    params = _network.split(theta, architecture.shapes)
     for_oracle = as_in_the_mathematics(params, architecture)
     assert_allclose(loss, oracle.loss(X, y, s, *for_oracle, alpha=0.3, p=2))
     at_theta = objective_at(theta, X, y, s, architecture, alpha=0.3)
@@ -232,7 +274,7 @@ def test_gradients_agree_with_automatic_differentiation(architecture, seed, alph
     torch = pytest.importorskip("torch")
     theta, X, y, s = random_problem(architecture, seed)
     objective = objective_at(theta, X, y, s, architecture, alpha=alpha, fit_intercept=fit_intercept)
-    written = objective.gradient(np.arange(len(X)))
+    written = gradient_of(objective, np.arange(len(X)))
 
     tensors = [torch.tensor(array, requires_grad=True) for array in objective.params]
     b, W, V, c = tensors

@@ -7,6 +7,8 @@ from sklearn.metrics import log_loss
 
 from skcnn import ConvNetClassifier, ImageScaler
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 # Epochs 1 to 5: training loss and accuracy, validation loss and accuracy.
 PUBLISHED = {
     None: [

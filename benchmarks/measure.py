@@ -1,0 +1,117 @@
+"""Times that can be compared: taken in turn, in one process, as medians and ratios."""
+
+import json
+import os
+import platform
+import statistics
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ["skcnn", "numpy", "scipy", "scikit-learn", "numba", "torch", "skorch", "jax"]
+
+
+def machine():
+    """Return what the figures depend on, as a dict."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def processor():
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def describe(facts):
+    """Return the machine in a line."""
+    versions = ", ".join(f"{name} {v}" for name, v in facts["versions"].items() if v)
+    return f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {versions}"
+
+
+def per_sample(runs, seconds, repeats, smallest=200):
+    """Time some runs in turn.
+
+    Parameters
+    ----------
+    runs : dict of callables
+        ``run(n)`` works on n samples and returns the seconds it took.
+    seconds : float
+        About how long each should take each time; n is chosen for that after two rounds that do
+        not count.
+    repeats : int
+    smallest : int
+        Samples of the first round.
+
+    Returns
+    -------
+    times : dict of lists
+        Microseconds a sample of each repeat.
+    """
+    sizes = {}
+    for name, run in runs.items():
+        run(smallest)
+        pace = run(smallest) / smallest
+        sizes[name] = n = max(smallest, int(0.2 * seconds / pace))
+        sizes[name] = max(smallest, int(seconds / (run(n) / n)))
+    times = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            times[name].append(run(sizes[name]) / sizes[name] * 1e6)
+    return times
+
+
+def in_turn(runs, repeats):
+    """Call functions that return seconds in turn, after a round that does not count."""
+    times = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            seconds = run()
+            if repeat:
+                times[name].append(seconds)
+    return times
+
+
+def median(times):
+    """Return the median, or None of nothing."""
+    return statistics.median(times) if times else None
+
+
+def ratio(times, slower, faster):
+    """Return the median over the repeats of how many times as long one took as another."""
+    return statistics.median(a / b for a, b in zip(times[slower], times[faster]))
+
+
+def table(header, rows):
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def strings(result):
+    """Return figures with keys that JSON has."""
+    if not isinstance(result, dict):
+        return result
+    return {
+        " ".join(map(str, key)) if isinstance(key, tuple) else key: strings(value)
+        for key, value in result.items()
+    }
+
+
+def save(path, figures):
+    """Write figures as JSON, unless path is None."""
+    if path is not None:
+        Path(path).write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,0 +1,177 @@
+"""Time a sample of ``fit`` as images, their sides, filters and their sides grow; and n_jobs.
+
+Run ``python benchmarks/scaling.py --plot scaling.png``.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import measure
+import peers
+from peers import Cell
+from sklearn.model_selection import GridSearchCV
+
+from skcnn import ConvNetClassifier, _fast
+
+BASE = Cell(F=8, batch_size=128)
+AXES = {
+    "n, images": [1_000, 6_000, 20_000, 60_000],
+    "H = W, pixels": [8, 14, 28, 56, 112],
+    "F, filters": [1, 2, 4, 8, 16, 32, 64, 128],
+    "K, pixels": [1, 3, 5, 7, 9],
+}
+FIELDS = {"H = W, pixels": "side", "F, filters": "F", "K, pixels": "K"}
+
+
+def paths():
+    """Return whether loops are compiled, by name, for what is installed."""
+    os.environ["SKCNN_FAST"] = "1"
+    return {"NumPy": False, "fast": True} if _fast.is_there() else {"NumPy": False}
+
+
+def along(axis, repeats, seconds=0.3):
+    """Return microseconds a sample along an axis, {path: {value: times}}."""
+    runs = {}
+    for value in AXES[axis]:
+        for name, fast in paths().items():
+            if axis == "n, images":
+                cell, n = replace(BASE, F=1), value
+            else:
+                cell, n = replace(BASE, **{FIELDS[axis]: value}), 2048
+            run = peers.skcnn(cell, *cell.data(n), fast=fast)
+            runs[name, value] = lambda samples, run=run, n=n: run(max(samples, n))
+    times = measure.per_sample(runs, seconds, repeats, smallest=max(AXES["n, images"][:2]))
+    result = {}
+    for (name, value), of in times.items():
+        result.setdefault(name, {})[value] = of
+    return result
+
+
+def by_number_of_images(repeats, epochs=2):
+    """Return seconds of a fit on 6,000 and on 60,000 images, by path, whole epochs."""
+    cell = replace(BASE, F=1)
+    X, y = cell.data(60_000)
+    runs = {}
+    for name, fast in paths().items():
+        for n in (6_000, 60_000):
+            run = peers.skcnn(cell, X[:n], y[:n], fast=fast)
+            times = epochs * 60_000  # as many samples of both
+            runs[name, n] = lambda run=run, times=times: run(times)
+    return measure.in_turn(runs, repeats)
+
+
+def grid_search(repeats):
+    """Return seconds of a grid search over eta and K in one process and in two, by path."""
+    X, y = Cell(F=1, batch_size=1).data(6_000)
+    grid = {"eta": [1e-4, 1e-3, 1e-2], "K": [3, 5]}
+    runs = {}
+    for name, fast in paths().items():
+        for n_jobs in (1, 2):
+
+            def run(n_jobs=n_jobs, fast=fast):
+                os.environ["SKCNN_FAST"] = "1" if fast else "0"
+                model = ConvNetClassifier(max_iter=20 if fast else 10, tol=None, random_state=0)
+                search = GridSearchCV(model, grid, cv=3, n_jobs=n_jobs)
+                start = time.perf_counter()
+                search.fit(X, y)
+                return time.perf_counter() - start
+
+            runs[name, n_jobs] = run
+    return measure.in_turn(runs, repeats)
+
+
+def import_time(repeats):
+    """Return seconds that ``import skcnn`` adds to the modules of others that it needs."""
+    listing = (
+        "import sys, skcnn; print(*[name for name in sys.modules if name != 'skcnn' and not "
+        "name.startswith(('skcnn.', '_')) and '.' in name], sep=',')"
+    )
+    printed = subprocess.run([sys.executable, "-c", listing], capture_output=True, check=True)
+    needed = printed.stdout.decode().strip()
+    program = (
+        "import sys, time, importlib\n"
+        "for name in sys.argv[1].split(','):\n"
+        "    try: importlib.import_module(name)\n"
+        "    except ImportError: pass\n"
+        "start = time.perf_counter()\n"
+        "import skcnn\n"
+        "print(time.perf_counter() - start)"
+    )
+    times = []
+    for _ in range(repeats):
+        done = subprocess.run(
+            [sys.executable, "-c", program, needed], capture_output=True, check=True
+        )
+        times.append(float(done.stdout))
+    return times
+
+
+def figures(repeats):
+    """Return what the report of `report` needs, in short."""
+    return {
+        "fit, seconds": by_number_of_images(repeats),
+        "grid search, seconds": grid_search(max(3, repeats // 2)),
+        "import skcnn, seconds": import_time(repeats),
+    }
+
+
+def report(result):
+    """Print the figures."""
+    fit, search = result["fit, seconds"], result["grid search, seconds"]
+    print()
+    for name in {name for name, _ in fit}:
+        growth = measure.ratio(fit, (name, 60_000), (name, 6_000))
+        speed = measure.ratio(search, (name, 1), (name, 2))
+        print(f"{name}: time a sample at n = 60000 over that at n = 6000: {growth:.2f}")
+        print(f"{name}: GridSearchCV with n_jobs=2 over n_jobs=1: {speed:.2f} times as fast")
+    print(f"import skcnn adds {1e3 * measure.median(result['import skcnn, seconds']):.0f} ms")
+
+
+def plot(curves, path):
+    """Draw the times along each axis into a file."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.6), sharey=False)
+    for ax, (axis, of_paths) in zip(axes, curves.items()):
+        for name, of in of_paths.items():
+            medians = [measure.median(times) for times in of.values()]
+            ax.loglog(list(of), medians, "o-", label=f"skcnn, {name}")
+        ax.set(xlabel=axis, ylabel="microseconds a sample")
+        ax.set_xticks(list(of), [str(value) for value in of])
+        ax.minorticks_off()
+    axes[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+def main():
+    """Measure, print, draw and save."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--plot", metavar="FILE", help="draw the times along each axis")
+    parser.add_argument("--json", metavar="FILE")
+    arguments = parser.parse_args()
+    print(measure.describe(measure.machine()))
+    curves = {axis: along(axis, arguments.repeats) for axis in AXES}
+    for axis, of_paths in curves.items():
+        values = AXES[axis]
+        rows = [
+            [name, *(f"{measure.median(of[value]):.1f}" for value in values)]
+            for name, of in of_paths.items()
+        ]
+        print(f"\nMicroseconds a sample along {axis}:\n")
+        print(measure.table(["", *values], rows))
+    result = figures(arguments.repeats)
+    report(result)
+    if arguments.plot:
+        plot(curves, arguments.plot)
+    saved = {"machine": measure.machine(), "microseconds_a_sample": curves, **result}
+    measure.save(arguments.json, measure.strings(saved))
+
+
+if __name__ == "__main__":
+    main()

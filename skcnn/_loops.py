@@ -1,0 +1,362 @@
+"""The equations as loops over numbers, image by image, for numba to compile.
+
+They are those of `skcnn._layers`, in the letters of its docstring, and the steps of
+`skcnn._solvers`: written a second time for what calls on whole arrays cannot do, a training step on
+one image in two microseconds. Tests hold them to the first.
+
+The layout is made for long loops, which become vector instructions. An image lies with its zeros
+around, channel by channel, in rows of W + K - 1 pixels. Then what a place (u, v, c) of a filter
+sees is the same number of values further on for every pixel, its *offset*, and one loop over all
+pixels does for each place. A response has rows of the same length, and the cells of A and V are its
+pixels, or the pooling windows where there are any; the K - 1 pixels too many in a row are 0 in A
+and in V. Places are taken nine at a time, all of a filter of side 3, which spares the response most
+of its ways to memory and back; W is filled up with places that see only zeros::
+
+    padded   an image, zeros around it   (C * (H + K - 1) * (W + K - 1) + n_pixels,)
+    b, W     filters as rows             (F,), (F, 9 * m)
+    z, dz    response of one filter      (n_pixels,) = (H * (W + K - 1),)
+    A, dA    after pooling and ReLU      (F, n_cells)
+    V, c     dense weights               (n_outputs, F, n_cells), (n_outputs,)
+
+Numbers are cast to the dtype of the arrays, lest float32 become float64 on the way, and indices
+that cannot be negative are unsigned, lest each be compared with 0.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+# Sums may be reordered, without which they are not vectors; NaN and infinity stay what they are,
+# so that a training that diverges is noticed.
+OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+}
+inner = njit(**OPTIONS)
+
+
+def outer(function):
+    """Compile what Python calls, once and for all if there is a place to keep it."""
+    try:
+        return njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # there is no folder that may be written to
+        return njit(**OPTIONS)(function)
+
+
+class Sizes(NamedTuple):
+    """The sizes of the network: those of an architecture, and the sides of its windows."""
+
+    H: int
+    W: int
+    C: int
+    K: int
+    row: int  # W + K - 1
+    window_height: int
+    window_width: int
+
+    @property
+    def n_pixels(self):
+        """Length of a response."""
+        return self.H * self.row
+
+
+class Room(NamedTuple):
+    """What n images need on their way forward and backward."""
+
+    padded: np.ndarray  # (n, ...)
+    offsets: np.ndarray  # (9 * m,)
+    z: np.ndarray  # (n_pixels,)
+    dz: np.ndarray  # (n_pixels,)
+    winners: np.ndarray  # (n, F, n_cells), pixels with the greatest responses of their windows
+    A: np.ndarray  # (n, F, n_cells)
+    dA: np.ndarray  # (n, F, n_cells)
+
+
+@inner
+def pad_image(x, sizes, padded):
+    """Copy an image of H * W * C values, channels last, between the zeros."""
+    H, W, C = sizes.H, sizes.W, sizes.C
+    before = sizes.K // 2
+    for c in range(C):
+        for i in range(H):
+            start = (c * (H + sizes.K - 1) + i + before) * sizes.row + before
+            to = padded[start : start + W]
+            if C == 1:
+                of = x[i * W : (i + 1) * W]
+                for j in range(W):
+                    to[j] = of[j]
+            else:
+                for j in range(W):
+                    to[j] = x[(i * W + j) * C + c]
+
+
+@inner
+def conv_forward(padded, offsets, w, z):
+    """z[q] = sum_k w[k] * padded[q + offsets[k]]."""
+    z[:] = 0
+    for k in range(0, offsets.size, 9):
+        o, v = offsets[k : k + 9], w[k : k + 9]
+        o0, o1, o2, o3, o4, o5, o6, o7, o8 = o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8]
+        w0, w1, w2, w3, w4, w5, w6, w7, w8 = v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]
+        for i in range(z.size):
+            q = np.uintp(i)
+            z[q] += (
+                (w0 * padded[q + o0] + w1 * padded[q + o1] + w2 * padded[q + o2])
+                + (w3 * padded[q + o3] + w4 * padded[q + o4] + w5 * padded[q + o5])
+                + (w6 * padded[q + o6] + w7 * padded[q + o7] + w8 * padded[q + o8])
+            )
+
+
+@inner
+def conv_backward(dz, padded, offsets, dw):
+    """dw[k] += sum_q dz[q] * padded[q + offsets[k]]."""
+    zero = dz.dtype.type(0)
+    for k in range(0, offsets.size, 9):
+        o = offsets[k : k + 9]
+        o0, o1, o2, o3, o4, o5, o6, o7, o8 = o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8]
+        d0 = d1 = d2 = d3 = d4 = d5 = d6 = d7 = d8 = zero
+        for i in range(dz.size):
+            q = np.uintp(i)
+            d0 += dz[q] * padded[q + o0]
+            d1 += dz[q] * padded[q + o1]
+            d2 += dz[q] * padded[q + o2]
+            d3 += dz[q] * padded[q + o3]
+            d4 += dz[q] * padded[q + o4]
+            d5 += dz[q] * padded[q + o5]
+            d6 += dz[q] * padded[q + o6]
+            d7 += dz[q] * padded[q + o7]
+            d8 += dz[q] * padded[q + o8]
+        sums = (d0, d1, d2, d3, d4, d5, d6, d7, d8)
+        for m in range(9):
+            dw[k + m] += sums[m]
+
+
+@inner
+def pool_forward(z, sizes, winners, a):
+    """a[w] = the greatest z[q] of the pixels q of window w; winners[w] = the first such q."""
+    n_columns = sizes.W // sizes.window_width
+    for i in range(sizes.H // sizes.window_height):
+        cells = slice(i * n_columns, (i + 1) * n_columns)
+        greatest, winner = a[cells], winners[cells]
+        for k in range(sizes.window_height):
+            for m in range(sizes.window_width):
+                first = (i * sizes.window_height + k) * sizes.row + m
+                for j in range(n_columns):
+                    q = np.uintp(first + j * sizes.window_width)
+                    # Without branches, which would be guessed wrong; NaN wins for good.
+                    better = (k + m == 0) | (z[q] > greatest[j]) | (z[q] != z[q])
+                    greatest[j] = z[q] if better else greatest[j]
+                    winner[j] = q if better else winner[j]
+
+
+@inner
+def pool_backward(da, winners, dz):
+    """dz[winners[w]] = da[w], and 0 elsewhere."""
+    dz[:] = 0
+    for w in range(da.size):
+        dz[winners[w]] = da[w]
+
+
+@inner
+def relu_forward(a, b):
+    """a = a + b where that is positive, else 0; in place. NaN stays NaN."""
+    zero = a.dtype.type(0)
+    for w in range(a.size):
+        value = a[w] + b
+        a[w] = zero if value < zero else value
+
+
+@inner
+def relu_backward(da, a):
+    """da = da where a > 0, else 0; in place. Return the sum of da."""
+    zero = a.dtype.type(0)
+    total = zero
+    for w in range(a.size):
+        da[w] = da[w] if a[w] > zero else zero
+        total += da[w]
+    return total
+
+
+@inner
+def clear_margin(a, sizes):
+    """Set the pixels of a response to 0 that are in no image."""
+    zero = a.dtype.type(0)
+    for i in range(sizes.H):
+        for j in range(sizes.W, sizes.row):
+            a[i * sizes.row + j] = zero
+
+
+@inner
+def dot(x, y):
+    """sum_k x[k] * y[k]."""
+    total = x.dtype.type(0)
+    for k in range(x.size):
+        total += x[k] * y[k]
+    return total
+
+
+@inner
+def add_scaled(factor, x, y):
+    """y += factor * x."""
+    for k in range(x.size):
+        y[k] += factor * x[k]
+
+
+@inner
+def log_loss_backward(T, y, s, dT):
+    """dT = s * (P - Y), for one image."""
+    one = T.dtype.type(1)
+    if T.size == 1:
+        dT[0] = s * (one / (one + np.exp(-T[0])) - y[0])
+    else:
+        greatest, total = T.max(), T.dtype.type(0)
+        for k in range(T.size):
+            dT[k] = np.exp(T[k] - greatest)
+            total += dT[k]
+        for k in range(T.size):
+            dT[k] = s * (dT[k] / total - y[k])
+
+
+@inner
+def activate(sizes, b, W, x, room, n):
+    """Write what is the n-th image's in ``room.A``."""
+    pad_image(x, sizes, room.padded[n])
+    for f in range(len(b)):
+        a = room.A[n, f]
+        if sizes.window_height * sizes.window_width > 1:
+            conv_forward(room.padded[n], room.offsets, W[f], room.z)
+            pool_forward(room.z, sizes, room.winners[n, f], a)
+            relu_forward(a, b[f])
+        else:
+            conv_forward(room.padded[n], room.offsets, W[f], a)
+            relu_forward(a, b[f])
+            clear_margin(a, sizes)
+
+
+@inner
+def activate_backward(sizes, db, dW, room, n):
+    """Add the gradients of the filters, given what is the n-th image's in ``room.dA``."""
+    for f in range(len(db)):
+        da = room.dA[n, f]
+        db[f] += relu_backward(da, room.A[n, f])
+        if sizes.window_height * sizes.window_width > 1:
+            pool_backward(da, room.winners[n, f], room.dz)
+            conv_backward(room.dz, room.padded[n], room.offsets, dW[f])
+        else:
+            conv_backward(da, room.padded[n], room.offsets, dW[f])
+
+
+@inner
+def dense_forward(A, params, T):
+    """T = V A + c, for one image."""
+    for k in range(T.size):
+        T[k] = params.c[k]
+        for f in range(len(A)):
+            T[k] += dot(A[f], params.V[k, f])
+
+
+@inner
+def dense_backward(dT, A, params, grads, learn_filters, learn_dense, dA):
+    """dV += dT A'; dc += dT; dA = V' dT, for one image."""
+    zero = dT.dtype.type(0)
+    if learn_filters:
+        dA[:] = zero
+    for k in range(dT.size):
+        for f in range(len(A)):
+            if learn_filters:
+                add_scaled(dT[k], params.V[k, f], dA[f])
+            if learn_dense:
+                add_scaled(dT[k], A[f], grads.V[k, f])
+        if learn_dense:
+            grads.c[k] += dT[k]
+
+
+@outer
+def filters_forward(sizes, b, W, X, room):
+    """Write A for images, rows of X."""
+    for n in range(len(X)):
+        activate(sizes, b, W, X[n], room, n)
+
+
+@outer
+def filters_backward(sizes, db, dW, room):
+    """Write the gradients of the filters, given dA."""
+    db[:] = 0
+    dW[:] = 0
+    for n in range(len(room.dA)):
+        activate_backward(sizes, db, dW, room, n)
+
+
+class Training(NamedTuple):
+    """What stays the same during an epoch."""
+
+    params: NamedTuple  # b, W, V, c: views of one vector
+    grads: NamedTuple
+    gradient: np.ndarray  # all of that
+    theta: np.ndarray  # the piece of the vectors that is learnt
+    dtheta: np.ndarray
+    learn_filters: bool
+    learn_dense: bool
+    alpha: float
+    batch_size: int
+
+
+@inner
+def batch_gradient(sizes, training, X, Y, s, room, dT, T):
+    """Write the logits of a batch, rows of X, and the gradient of its mean loss and penalty."""
+    params, grads = training.params, training.grads
+    training.gradient[:] = 0
+    scale = X.dtype.type(len(X))
+    for n in range(len(X)):
+        activate(sizes, params.b, params.W, X[n], room, 0)
+        dense_forward(room.A[0], params, T[n])
+        log_loss_backward(T[n], Y[n], s[n] / scale, dT)
+        dense_backward(
+            dT, room.A[0], params, grads, training.learn_filters, training.learn_dense, room.dA[0]
+        )
+        if training.learn_filters:
+            activate_backward(sizes, grads.b, grads.W, room, 0)
+    if training.alpha > 0:
+        for f in range(len(params.b)):
+            add_scaled(training.alpha, params.W[f], grads.W[f])
+            for k in range(len(params.c)):
+                add_scaled(training.alpha, params.V[k, f], grads.V[k, f])
+
+
+@outer
+def sgd_epoch(sizes, training, X, Y, s, room, dT, T, eta, momentum, velocity):
+    """Take a step of SGD for every batch of the images, rows of X."""
+    theta, gradient = training.theta, training.dtheta
+    for start in range(0, len(X), training.batch_size):
+        batch = slice(start, min(start + training.batch_size, len(X)))
+        batch_gradient(sizes, training, X[batch], Y[batch], s[batch], room, dT, T[batch])
+        if momentum > 0:
+            for k in range(theta.size):
+                velocity[k] = momentum * velocity[k] - eta * gradient[k]
+                theta[k] += velocity[k]
+        else:
+            add_scaled(-eta, gradient, theta)
+
+
+@outer
+def adam_epoch(sizes, training, X, Y, s, room, dT, T, eta, beta_1, beta_2, epsilon, m, v, t):
+    """Take a step of Adam for every batch of the images, rows of X.
+
+    ``t`` is the number of steps that were taken before; return what it is now.
+    """
+    theta, gradient = training.theta, training.dtheta
+    number = X.dtype.type
+    decay_m, new_m = number(beta_1), number(1 - beta_1)
+    decay_v, new_v = number(beta_2), number(1 - beta_2)
+    for start in range(0, len(X), training.batch_size):
+        batch = slice(start, min(start + training.batch_size, len(X)))
+        batch_gradient(sizes, training, X[batch], Y[batch], s[batch], room, dT, T[batch])
+        t += 1
+        step, scale = number(eta / (1 - beta_1**t)), number(1 / (1 - beta_2**t))
+        for k in range(theta.size):
+            m[k] = decay_m * m[k] + new_m * gradient[k]
+            v[k] = decay_v * v[k] + new_v * (gradient[k] * gradient[k])
+            theta[k] -= step * m[k] / (np.sqrt(scale * v[k]) + number(epsilon))
+    return t

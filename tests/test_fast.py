@@ -1,0 +1,172 @@
+"""The compiled loops against the whole arrays that they repeat."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skcnn import ConvNetClassifier, _fast, _network
+
+needs_numba = pytest.mark.skipif(not _fast.is_there(), reason="needs numba")
+
+
+def problem(n=70, shape=(9, 8), n_classes=3, dtype=np.float64):
+    rng = np.random.RandomState(0)
+    X = rng.randn(n, *shape).astype(dtype)
+    return X, rng.randint(n_classes, size=n), rng.randint(3, size=n)
+
+
+def fitted_on_both_paths(monkeypatch, X, y, s, **params):
+    params = {"max_iter": 3, "tol": None, "random_state": 0, "batch_size": 1, **params}
+    for fast in "01":
+        monkeypatch.setenv("SKCNN_FAST", fast)
+        yield ConvNetClassifier(**params).fit(X, y, sample_weight=s)
+
+
+def assert_same(one, other, rtol=1e-9):
+    for name in ("filters_", "filter_intercept_", "coef_", "intercept_"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert a.dtype == b.dtype
+        assert_allclose(a, b, rtol=0, atol=rtol * max(1, np.abs(b).max()), err_msg=name)
+    for name in ("loss_curve_", "accuracy_curve_"):
+        assert_allclose(getattr(one, name), getattr(other, name), rtol=rtol)
+
+
+@needs_numba
+@pytest.mark.parametrize("solver", [{"solver": "adam"}, {"solver": "sgd"}, {"momentum": 0.9}])
+@pytest.mark.parametrize("batch_size", [1, 16])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"K": 1, "n_filters": 2},
+        {"K": 4, "n_filters": 3, "pool_size": 2, "alpha": 0.1},
+        {"K": 5, "pool_size": 3, "fit_intercept": False},
+        {"freeze": "filters"},
+        {"freeze": "dense", "n_filters": 2, "pool_size": 2},
+        {"learning_rate": "cosine", "sampling": "replacement"},
+    ],
+    ids=str,
+)
+def test_same_weights(monkeypatch, solver, batch_size, params):
+    params = {"solver": "sgd", "eta": 0.01, **solver, **params}
+    X, y, s = problem()
+    assert_same(*fitted_on_both_paths(monkeypatch, X, y, s, batch_size=batch_size, **params))
+
+
+@needs_numba
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("shape", [(6, 5, 3), (1, 20), (2, 2)])
+@pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-9), (np.float32, 1e-3)])
+def test_same_weights_for_images_of_any_kind(monkeypatch, n_classes, shape, dtype, rtol):
+    X, y, s = problem(shape=shape, n_classes=n_classes, dtype=dtype)
+    params = {"n_filters": 2, "pool_size": 2, "eta": 0.01}
+    one, other = fitted_on_both_paths(monkeypatch, X, y, s, **params)
+    assert_same(one, other, rtol)
+    monkeypatch.setenv("SKCNN_FAST", "0")
+    slow = other.predict_proba(X), other.feature_maps(X)
+    monkeypatch.setenv("SKCNN_FAST", "1")
+    assert_allclose(other.predict_proba(X), slow[0], rtol=rtol)
+    assert_array_equal(other.feature_maps(X), slow[1])
+
+
+@needs_numba
+@pytest.mark.parametrize("params", [{"solver": "lbfgs"}, {"batch_size": 70}])
+def test_same_weights_in_parts_and_blocks(monkeypatch, params):
+    monkeypatch.setattr(_network, "PART_WORK", 1)
+    for module in (_network, _fast):
+        monkeypatch.setattr(module.Convolution, "block_size", staticmethod(lambda *sizes: 4))
+    X, y, s = problem()
+    params = {"n_filters": 2, "pool_size": 2, **params}
+    assert_same(*fitted_on_both_paths(monkeypatch, X, y, s, **params), rtol=1e-6)
+
+
+@needs_numba
+@pytest.mark.parametrize("paths", ["01", "10"])
+@pytest.mark.parametrize(
+    "params", [{"solver": "adam"}, {"solver": "sgd", "momentum": 0.9}], ids=str
+)
+def test_a_stream_may_go_on_along_the_other_path(monkeypatch, paths, params):
+    X, y, s = problem()
+    params = {"n_filters": 2, "sampling": "sequential", "random_state": 0, **params}
+    models = [ConvNetClassifier(**params) for _ in range(2)]
+    for fast in paths:
+        monkeypatch.setenv("SKCNN_FAST", fast)
+        models[0].partial_fit(X, y, classes=[0, 1, 2])
+        monkeypatch.setenv("SKCNN_FAST", "0")
+        models[1].partial_fit(X, y, classes=[0, 1, 2])
+    assert_same(*models)
+
+
+@needs_numba
+def test_epochs_are_gathered_in_chunks_of_whole_batches(monkeypatch):
+    X, y, s = problem()
+    whole = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
+    monkeypatch.setattr(_fast, "CHUNK_BYTES", 9 * 72 * 8)  # nine images, so two batches
+    chunked = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
+    assert_array_equal(chunked.coef_, whole.coef_)
+    assert chunked.loss_curve_ == whole.loss_curve_
+
+
+@needs_numba
+@pytest.mark.parametrize("pool_size", [1, 2])
+def test_a_value_that_is_no_number_is_not_lost(monkeypatch, pool_size):
+    architecture = _network.Architecture(4, 4, 1, 3, 1, pool_size, 1)
+    params = _network.init_params(architecture, np.random.RandomState(0), np.float64)
+    params.W[0, 4] = np.nan
+    buffers = _network.Buffers(architecture, np.float64)
+    T = _network.logits(buffers.laid_out(params)[1], np.ones((2, 16)), buffers)
+    assert np.isnan(T).all()
+
+
+TRAIN = """
+import numpy as np
+from skcnn import ConvNetClassifier, _fast
+X, y = np.random.RandomState(0).randn(20, 5, 5), np.arange(20) % 2
+print(ConvNetClassifier(max_iter=1, tol=None).fit(X, y).n_iter_, _fast.is_there())
+"""
+
+
+def run(program, **environment):
+    """Run a program in a new process; return what it printed, and what on standard error."""
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.split(), done.stderr
+
+
+def test_without_numba():
+    assert run("import sys; sys.modules['numba'] = None" + TRAIN) == (["1", "False"], "")
+
+
+def test_it_can_be_switched_off():
+    assert run(TRAIN, SKCNN_FAST="0") == (["1", "False"], "")
+
+
+def test_a_numba_that_does_not_work_is_told_of_and_left_out(tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
+    printed, warned = run(TRAIN, PYTHONPATH=str(tmp_path))
+    assert printed == ["1", "False"]
+    assert warned.count("RuntimeWarning") == 1
+    assert "Numba needs NumPy 2.3 or less" in warned
+
+
+@needs_numba
+def test_what_is_compiled_is_kept_in_a_cache(tmp_path):
+    hits = "from skcnn import _loops; print(sum(_loops.adam_epoch.stats.cache_hits.values()))"
+    for expected in "01":
+        printed, _ = run(TRAIN + hits, NUMBA_CACHE_DIR=str(tmp_path))
+        assert printed == ["1", "True", expected]
+
+
+@needs_numba
+def test_compiling_needs_no_place_for_a_cache(monkeypatch):
+    from numba.core import caching
+
+    from skcnn import _loops
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    assert _loops.outer(lambda number: number + 1)(1) == 2
