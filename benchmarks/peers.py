@@ -179,8 +179,6 @@ def pytorch(cell, X, y):
         labels, loss_function = torch.from_numpy(y), torch.nn.CrossEntropyLoss()
     optimizers = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
     optimizer = optimizers[cell.solver](module.parameters(), lr=cell.eta)
-    if cell.dtype == "float64":
-        module.double()
 
     def run(n_samples):
         start = time.perf_counter()

@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from . import _images, _layers, _network, _solvers
+from . import _images, _layers, _network, _parameters, _solvers
 from ._failure import unchanged_by_failure
 from ._holdout import hold_out
 from ._threads import threads
@@ -620,14 +620,14 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 f"{'one class' if len(classes) else 'none'}: {classes.tolist()}."
             )
         n_outputs = 1 if len(classes) == 2 else len(classes)
-        self._architecture = _network.Architecture(
+        self._architecture = _parameters.Architecture(
             *_images.with_channels(self.image_shape_),
             *(int(self.K), int(self.n_filters), int(self.pool_size), n_outputs),
         )
         self.classes_ = classes
         self._solver = None
         dtype = np.float32 if dtype == np.float32 else np.float64
-        params = _network.init_params(self._architecture, self._random_state, dtype)
+        params = _parameters.init_params(self._architecture, self._random_state, dtype)
         for name in CURVES:
             vars(self).pop(name, None)
         vars(self).update(self._fitted(params, {"loss_curve_": [], "accuracy_curve_": []}))
@@ -641,7 +641,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return {
             "filters_": params.W.reshape(-1, K, K, *channels),
             "filter_intercept_": params.b,
-            "coef_": _network.coef_from_dense(params.V, self._architecture),
+            "coef_": _parameters.coef_from_dense(params.V, self._architecture),
             "intercept_": params.c,
             "n_iter_": len(losses),
             "loss_": losses[-1] if losses else np.nan,
@@ -651,10 +651,10 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _params(self):
         """Return the weights, in the layout of the network."""
-        return _network.Params(
+        return _parameters.Params(
             b=self.filter_intercept_,
             W=self.filters_.reshape(self._architecture.shapes.W),
-            V=_network.dense_from_coef(self.coef_, self._architecture),
+            V=_parameters.dense_from_coef(self.coef_, self._architecture),
             c=self.intercept_,
         )
 

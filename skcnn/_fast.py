@@ -6,18 +6,21 @@ when the first network is computed.
 """
 
 import os
+import sys
 import warnings
 from functools import cache
 from math import prod
 
 import numpy as np
 
-# The buffers of a block of images: with 32 filters, pooled, and ten classes, a block that does not
-# fit beside the dense weights in the cache of a core takes half as long again.
-CACHE_BYTES = 2**19
-SMALLEST_BLOCK = 4
+from ._parameters import zeros
 
-# The images that are gathered at a time for an epoch in compiled loops.
+# Where the dense weights and their gradient are larger than this, images go through the network
+# together, as many as have activations of this size: then each piece of the weights is read once
+# for all of them.
+CACHE_BYTES = 2**18
+
+# The images that are gathered, or converted, at a time.
 CHUNK_BYTES = 2**21
 
 
@@ -53,19 +56,28 @@ def _n_cells(architecture):
     return architecture.n_windows if pools else architecture.H * _row(architecture)
 
 
+def _bytes_an_image(architecture, dtype):
+    return architecture.H * architecture.W * architecture.C * dtype.itemsize
+
+
 def _sizes(architecture):
     """Return the sizes that the loops want."""
     H, W, C, K, *_ = architecture
     return _loops().Sizes(H, W, C, K, _row(architecture), *architecture.pool)
 
 
-def _room(architecture, n, dtype):
-    """Return room for n images in the loops."""
-    H, W, C, K, F, *_ = architecture
+def _room(architecture, dtype, n_images):
+    """Return the room in the loops for as many images as go through the network together."""
+    H, W, C, K, F, _, n_outputs = architecture
     row = _row(architecture)
     n_pixels, n_padded = H * row, C * (H + K - 1) * row
+    shapes = Workspace.shapes(architecture)
+    of_images = 2 * F * _n_cells(architecture) * dtype.itemsize
+    of_weights = 2 * prod(shapes.V) * dtype.itemsize
+    together = CACHE_BYTES // of_images if of_weights > CACHE_BYTES else 1
+    n = max(1, min(together, n_images))
     u, v, c = np.indices((K, K, C)).reshape(3, -1)
-    offsets = np.full(Convolution.shapes(architecture).W[1], n_padded)  # where only zeros are
+    offsets = np.full(shapes.W[1], n_padded)  # where only zeros are
     offsets[: len(u)] = (c * (H + K - 1) + u) * row + v
     z, dz = np.zeros((2, n_pixels), dtype)
     A, dA = np.zeros((2, n, F, _n_cells(architecture)), dtype)
@@ -74,28 +86,35 @@ def _room(architecture, n, dtype):
         offsets=offsets.astype(np.uintp),
         z=z,
         dz=dz,
+        greatest=np.zeros(row, dtype),
+        lines=np.zeros(row, dtype),
         winners=np.zeros(A.shape if prod(architecture.pool) > 1 else (n, F, 0), np.uintp),
         A=A,
         dA=dA,
+        dT=np.zeros((n, n_outputs), dtype),
     )
 
 
-class Convolution:
-    """The convolution of n images, its pooling and ReLU, in compiled loops.
+def _by_filter(params, architecture):
+    """Return params with the dense weights as (n_outputs, F, n_cells)."""
+    return params._replace(V=params.V.reshape(architecture.n_outputs, architecture.F, -1))
 
-    It is what `skcnn._network.Convolution` is, but for the layout of the parameters: that of
+
+class Workspace:
+    """The network of a part of a batch in compiled loops.
+
+    It is what `skcnn._network.Workspace` is, but for the layout of the parameters: that of
     `skcnn._loops`, where filters are filled up with places that see nothing, and rows of the dense
     weights with pixels that are in no image. There all of them are 0, and so are their gradients.
     """
 
-    def __init__(self, architecture, n, dtype):
-        self._sizes = _sizes(architecture)
-        self._room = _room(architecture, n, dtype)
-        self._zeros = np.zeros(architecture.F, dtype)
-        self._unused = np.zeros(architecture.F, dtype)
+    def __init__(self, architecture, dtype):
+        self._architecture = architecture
         self._dtype = dtype
-        self.A = self._room.A.reshape(n, -1)
-        self.dA = self._room.dA.reshape(n, -1)
+        self._sizes = _sizes(architecture)
+        self._room = _room(architecture, dtype, n_images=sys.maxsize)
+        self._zeros = np.zeros(max(architecture.F, architecture.n_outputs), dtype)
+        self._gradient, self._grads = zeros(self.shapes(architecture), dtype)
 
     @staticmethod
     def shapes(architecture):
@@ -114,22 +133,45 @@ class Convolution:
             V = V.reshape(n_outputs, F, H, -1)[..., :W]
         return params._replace(W=params.W[:, : K * K * C], V=V)
 
-    @staticmethod
-    def block_size(architecture, dtype):
-        """Return the number of images to work on together."""
-        values = 2 * architecture.F * _n_cells(architecture)
-        return max(SMALLEST_BLOCK, CACHE_BYTES // (values * dtype.itemsize))
+    def logits(self, params, X):
+        """Return the logits of images, see `skcnn._network.logits`."""
+        params = self._without_none(params)
+        T = np.empty((X.shape[0], self._architecture.n_outputs), self._dtype)
+        for rows in self._blocks(X.shape[0]):
+            _loops().logits(self._sizes, params, self._images(X[rows]), self._room, T[rows])
+        return T
 
-    def forward(self, params, X):
-        """Write A for n images, rows or images of any numeric dtype."""
-        X = np.ascontiguousarray(X.reshape(len(X), -1), self._dtype)
-        b = self._zeros if params.b is None else params.b
-        _loops().filters_forward(self._sizes, b, params.W, X, self._room)
+    def logits_and_grad(self, params, grads, X, Y, s):
+        """Return the logits of images, and write the gradient of their weighted loss."""
+        params = self._without_none(params)
+        learnt = grads.W is not None, grads.V is not None
+        into = _by_filter(self._grads, self._architecture)
+        T = np.empty(Y.shape, self._dtype)
+        self._gradient.fill(0)
+        for rows in self._blocks(X.shape[0]):
+            images, room = self._images(X[rows]), self._room
+            of_images = images, Y[rows], s[rows, 0], room, T[rows]
+            _loops().logits_and_grad(self._sizes, params, into, *learnt, *of_images)
+        for to, of in zip(grads, self._grads):
+            if to is not None:
+                to[...] = of
+        return T
 
-    def backward(self, grads):
-        """Write the gradients of the filters, for the images of the last `forward`."""
-        db = self._unused if grads.b is None else grads.b
-        _loops().filters_backward(self._sizes, db, grads.W, self._room)
+    def _blocks(self, n):
+        """Yield n images in blocks that are converted together, as slices."""
+        size = max(1, CHUNK_BYTES // _bytes_an_image(self._architecture, self._dtype))
+        for start in range(0, n, size):
+            yield slice(start, min(start + size, n))
+
+    def _images(self, X):
+        """Return images as the loops want them, as rows."""
+        X = X.toarray() if hasattr(X, "toarray") else X
+        return np.ascontiguousarray(X.reshape(len(X), -1), self._dtype)
+
+    def _without_none(self, params):
+        """Return params with intercepts, 0 where there are none."""
+        b, c = (self._zeros if array is None else array for array in (params.b, params.c))
+        return _by_filter(params._replace(b=b[: self._architecture.F], c=c), self._architecture)
 
 
 class Epochs:
@@ -164,12 +206,11 @@ class Epochs:
     ):
         self._dtype = theta.dtype
         self._sizes = _sizes(architecture)
-        self._room = _room(architecture, 1, theta.dtype)
-        self._dT = np.zeros(architecture.n_outputs, theta.dtype)
-        by_filter = architecture.n_outputs, architecture.F, -1
+        self._architecture = architecture
+        self._room = None
         self._training = _loops().Training(
-            params=params._replace(V=params.V.reshape(by_filter)),
-            grads=grads._replace(V=grads.V.reshape(by_filter)),
+            params=_by_filter(params, architecture),
+            grads=_by_filter(grads, architecture),
             gradient=gradient,
             theta=theta,
             dtheta=dtheta,
@@ -178,23 +219,27 @@ class Epochs:
             alpha=theta.dtype.type(alpha),
             batch_size=1,
         )
-        self._bytes_an_image = architecture.H * architecture.W * architecture.C * theta.itemsize
 
     def chunk_size(self, batch_size):
         """Return the number of images that `run` should be given, of whole batches."""
-        return max(1, CHUNK_BYTES // self._bytes_an_image // batch_size) * batch_size
+        return (
+            max(1, CHUNK_BYTES // _bytes_an_image(self._architecture, self._dtype) // batch_size)
+            * batch_size
+        )
 
     def run(self, solver, X, Y, s, batch_size, eta):
         """Take a step for every batch of images, rows of X, and return their logits."""
+        if self._room is None or self._training.batch_size != batch_size:
+            self._room = _room(self._architecture, self._dtype, batch_size)
+            self._training = self._training._replace(batch_size=batch_size)
         T = np.empty(Y.shape, self._dtype)
         of_images = (
             self._sizes,
-            self._training._replace(batch_size=batch_size),
+            self._training,
             np.ascontiguousarray(X, self._dtype),
             Y,
             s,
             self._room,
-            self._dT,
             T,
         )
         solver.run_compiled(_loops(), of_images, eta)

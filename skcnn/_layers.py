@@ -50,16 +50,16 @@ def pad_images(n, H, W, C, K, dtype):
 
 
 def conv_windows(padded, K, pool):
-    """View padded images as (K, K, C, p, q, H', W', n).
+    """View padded images as (K, K, C, q, p, H', W', n).
 
-    The element [u, v, c, k, l, i, j, n] is padded[c, i*p + k + u, j*q + l + v, n], for windows of
+    The element [u, v, c, l, k, i, j, n] is padded[c, i*p + k + u, j*q + l + v, n], for windows of
     ``pool`` = (p, q) pixels.
     """
     windows = sliding_window_view(padded, (K, K), axis=(1, 2))  # (C, H, W, n, K, K)
     (C, H, W, n), (p, q) = windows.shape[:4], pool
     windows = windows[:, : H // p * p, : W // q * q]
     windows = windows.reshape(C, H // p, p, W // q, q, n, K, K, copy=False)
-    return windows.transpose(6, 7, 0, 2, 4, 1, 3, 5)
+    return windows.transpose(6, 7, 0, 4, 2, 1, 3, 5)
 
 
 def conv_forward(patches, W, out):
@@ -115,9 +115,7 @@ def dense_backward(dT, A, V, out_V, out_c, out_A):
         np.dot(dT.T, A, out=out_V)
     if out_c is not None:
         np.sum(dT, axis=0, out=out_c)
-    if out_A is not None and out_A.flags.c_contiguous:
-        np.dot(dT, V, out=out_A)
-    elif out_A is not None:
+    if out_A is not None:
         np.dot(V.T, dT.T, out=out_A.T)
 
 

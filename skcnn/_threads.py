@@ -14,6 +14,10 @@ def _controller():
     return ThreadpoolController()
 
 
+def _run_in(function, context, *task):
+    return context.run(function, *task)
+
+
 @contextmanager
 def threads():
     """Use as many threads as BLAS may use, but for the parts of a batch, and not in BLAS.
@@ -28,8 +32,7 @@ def threads():
     Yields
     ------
     map : callable
-        ``map(function, tasks)`` calls a function for each of some tasks, at the same time where
-        there are several threads, and returns what they return when all are done.
+        Like the built-in one, but at the same time where there are several threads.
     """
     blas = _controller().select(user_api="blas")
     n_threads = max((library["num_threads"] for library in blas.info()), default=1)
@@ -39,10 +42,12 @@ def threads():
             return
         with ThreadPoolExecutor(n_threads) as executor:
 
-            def map_in_threads(function, tasks):
-                if len(tasks) == 1:
-                    return map(function, tasks)
-                contexts = [copy_context() for _ in tasks]  # NumPy's errstate is in them
-                return list(executor.map(lambda c, task: c.run(function, task), contexts, tasks))
+            def map_in_threads(function, *tasks):
+                if len(tasks[0]) == 1:
+                    return map(function, *tasks)
+                contexts = [copy_context() for _ in tasks[0]]  # NumPy's errstate is in them
+                return executor.map(
+                    lambda context, *task: context.run(function, *task), contexts, *tasks
+                )
 
             yield map_in_threads

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import ConvNetClassifier, _fast, _network
+from skcnn import ConvNetClassifier, _fast, _network, _parameters
 
 needs_numba = pytest.mark.skipif(not _fast.is_there(), reason="needs numba")
 
@@ -74,11 +74,20 @@ def test_same_weights_for_images_of_any_kind(monkeypatch, n_classes, shape, dtyp
 
 
 @needs_numba
+def test_same_pixel_wins_where_several_are_the_greatest(monkeypatch):
+    X = np.random.RandomState(0).randint(2, size=(70, 7, 8)).astype(float)
+    _, y, s = problem()
+    models = fitted_on_both_paths(monkeypatch, X, y, s, K=2, n_filters=3, pool_size=3)
+    assert_same(*models)
+
+
+@needs_numba
 @pytest.mark.parametrize("params", [{"solver": "lbfgs"}, {"batch_size": 70}])
 def test_same_weights_in_parts_and_blocks(monkeypatch, params):
     monkeypatch.setattr(_network, "PART_WORK", 1)
-    for module in (_network, _fast):
-        monkeypatch.setattr(module.Convolution, "block_size", staticmethod(lambda *sizes: 4))
+    monkeypatch.setattr(_network, "block_size", lambda *sizes: 4)
+    monkeypatch.setattr(_fast, "CHUNK_BYTES", 3 * 72 * 8)  # three images
+    monkeypatch.setattr(_fast, "CACHE_BYTES", 2 * 2 * 2 * 12 * 8)  # two images together
     X, y, s = problem()
     params = {"n_filters": 2, "pool_size": 2, **params}
     assert_same(*fitted_on_both_paths(monkeypatch, X, y, s, **params), rtol=1e-6)
@@ -114,8 +123,8 @@ def test_epochs_are_gathered_in_chunks_of_whole_batches(monkeypatch):
 @needs_numba
 @pytest.mark.parametrize("pool_size", [1, 2])
 def test_a_value_that_is_no_number_is_not_lost(monkeypatch, pool_size):
-    architecture = _network.Architecture(4, 4, 1, 3, 1, pool_size, 1)
-    params = _network.init_params(architecture, np.random.RandomState(0), np.float64)
+    architecture = _parameters.Architecture(4, 4, 1, 3, 1, pool_size, 1)
+    params = _parameters.init_params(architecture, np.random.RandomState(0), np.float64)
     params.W[0, 4] = np.nan
     buffers = _network.Buffers(architecture, np.float64)
     T = _network.logits(buffers.laid_out(params)[1], np.ones((2, 16)), buffers)

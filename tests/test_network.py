@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import _fast, _layers, _network
-from skcnn._network import Architecture, Buffers, Params
+from skcnn import _fast, _layers, _network, _parameters
+from skcnn._network import Buffers
+from skcnn._parameters import Architecture, Params
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("kernels")
 def random_problem(architecture, seed, n=3):
     """A vector of parameters, images, indices of classes, and weights of mean 1."""
     rng = np.random.RandomState(seed)
-    theta = _network.join(_network.init_params(architecture, rng, np.float64))
+    theta = _parameters.join(_parameters.init_params(architecture, rng, np.float64))
     theta += 0.1 * rng.randn(theta.size)
     X = rng.randn(n, architecture.H, architecture.W, architecture.C)
     n_outputs = architecture.n_outputs
@@ -30,7 +31,7 @@ def random_problem(architecture, seed, n=3):
 def as_in_the_mathematics(params, architecture):
     """W (F, K, K, C), b, V (n_outputs, H' * W' * F) and c."""
     K, C = architecture.K, architecture.C
-    V = _network.coef_from_dense(params.V, architecture)
+    V = _parameters.coef_from_dense(params.V, architecture)
     return params.W.reshape(-1, K, K, C), params.b, V, params.c
 
 
@@ -46,7 +47,7 @@ def gradient_of(objective, batch):
 
 def objective_at(theta, X, y, s, architecture, **options):
     options = {"alpha": 0.0, "fit_intercept": True, "freeze": None, **options}
-    params = _network.split(theta, architecture.shapes)
+    params = _parameters.split(theta, architecture.shapes)
     return _network.Objective(params, X, y, s, architecture=architecture, **options)
 
 
@@ -80,19 +81,19 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
     theta, X, y, s = random_problem(architecture, seed)
 
     def loss(theta):
-        params = _network.split(theta, architecture.shapes)
+        params = _parameters.split(theta, architecture.shapes)
         log_P = _layers.log_probabilities(logits(params, X, architecture))
         penalty = alpha / 2 * ((params.W**2).sum() + (params.V**2).sum())
         return np.average(-log_P[np.arange(len(y)), y], weights=s) + penalty
 
     convolution = _network.Convolution(architecture, len(X), np.float64)
-    convolution.forward(_network.split(theta, architecture.shapes), X)
+    convolution.forward(_parameters.split(theta, architecture.shapes), X)
     b = theta[: architecture.F, np.newaxis, np.newaxis]
     assume(np.abs(convolution.Z + b).min() > 1e-3)  # away from the kink of ReLU
     objective = objective_at(theta, X, y, s, architecture, alpha=alpha)
     gradient = gradient_of(objective, np.arange(len(X)))
     differences = central_differences(loss, theta)
-    of_each = zip(*(_network.split(v, architecture.shapes) for v in (gradient, differences)))
+    of_each = zip(*(_parameters.split(v, architecture.shapes) for v in (gradient, differences)))
     for name, (written, measured) in zip(Params._fields, of_each):
         size = max(np.abs(measured).max(), 1e-2)
         assert np.abs(written - measured).max() < 1e-6 * size, name
@@ -103,7 +104,7 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
 def test_logits_and_loss_are_those_of_the_loops(K, C, F, p, n_outputs):
     architecture = Architecture(H=4, W=5, C=C, K=K, F=F, p=p, n_outputs=n_outputs)
     theta, X, y, s = random_problem(architecture, seed=0)
-    params = _network.split(theta, architecture.shapes)
+    params = _parameters.split(theta, architecture.shapes)
     T = logits(params, X, architecture)
     for_oracle = as_in_the_mathematics(params, architecture)
     assert_allclose(T, oracle.logits(X, *for_oracle, p=p))
@@ -114,7 +115,7 @@ def test_logits_and_loss_are_those_of_the_loops(K, C, F, p, n_outputs):
 def test_feature_maps_are_the_positive_responses_of_the_loops():
     architecture = Architecture(H=3, W=4, C=2, K=3, F=2, p=1, n_outputs=1)
     theta, X, *_ = random_problem(architecture, seed=0)
-    params = _network.split(theta, architecture.shapes)
+    params = _parameters.split(theta, architecture.shapes)
     A = _network.feature_maps(params, X, architecture)
     W, b, *_ = as_in_the_mathematics(params, architecture)
     assert_allclose(A, np.maximum(oracle.response(X, W, b), 0), atol=1e-12)
@@ -122,8 +123,9 @@ def test_feature_maps_are_the_positive_responses_of_the_loops():
 
 @pytest.fixture
 def two_images_a_block(monkeypatch):
-    for module in (_network, _fast):
-        monkeypatch.setattr(module.Convolution, "block_size", staticmethod(lambda *sizes: 2))
+    monkeypatch.setattr(_network, "block_size", lambda *sizes: 2)
+    monkeypatch.setattr(_fast, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(_fast, "CACHE_BYTES", 0)
 
 
 @pytest.mark.parametrize("part_work", [1, 10**9])
@@ -132,14 +134,13 @@ def test_parts_and_blocks_of_images_add_up(request, monkeypatch, n, part_work):
     architecture = Architecture(H=5, W=5, C=1, K=3, F=2, p=1, n_outputs=3)
     theta, X, y, s = random_problem(architecture, seed=0, n=n)
     whole = objective_at(theta, X, y, s, architecture, alpha=0.1)
-    assert whole._buffers.divide(n) == [[slice(0, n)]]
+    assert whole._buffers.parts(n) == [slice(0, n)]
     request.getfixturevalue("two_images_a_block")
     monkeypatch.setattr(_network, "PART_WORK", part_work)
     divided = objective_at(theta, X, y, s, architecture, alpha=0.1)
-    parts = divided._buffers.divide(n)
+    parts = divided._buffers.parts(n)
     assert len(parts) == (min(max(1, n // 2), 8) if part_work == 1 else 1)
-    assert [k for part in parts for rows in part for k in range(n)[rows]] == list(range(n))
-    assert {rows.stop - rows.start for part in parts for rows in part} <= {1, 2}
+    assert [k for rows in parts for k in range(n)[rows]] == list(range(n))
     everything = np.arange(n)
     assert_allclose(divided.gradient(everything), whole.gradient(everything), atol=1e-14)
     assert_allclose(divided.visited_logits(), whole.visited_logits())
@@ -181,15 +182,15 @@ def test_only_what_is_learnt_is_in_theta(freeze, changes, fit_intercept):
 
 def test_initial_values_are_drawn_as_published():
     architecture = Architecture(H=28, W=28, C=1, K=3, F=1, p=1, n_outputs=1)
-    params = _network.init_params(architecture, np.random.RandomState(42), np.float64)
+    params = _parameters.init_params(architecture, np.random.RandomState(42), np.float64)
     rng = np.random.RandomState(42)
     assert_array_equal(params.W, rng.normal(0, 2 / 3, size=(1, 9)))
     assert_array_equal(params.V, rng.normal(0, 1 / 28, size=(1, 784)))
     many = Architecture(H=5, W=4, C=1, K=2, F=3, p=2, n_outputs=4)
-    params = _network.init_params(many, np.random.RandomState(0), np.float64)
+    params = _parameters.init_params(many, np.random.RandomState(0), np.float64)
     rng = np.random.RandomState(0)
     assert_array_equal(params.W, rng.normal(0, 1, size=(3, 4)))
-    coef = _network.coef_from_dense(params.V, many)
+    coef = _parameters.coef_from_dense(params.V, many)
     assert_array_equal(coef, rng.normal(0, 1 / np.sqrt(12), size=(4, 12)))
     assert_array_equal(params.b, 0)
     assert_array_equal(params.c, 0)
@@ -197,7 +198,7 @@ def test_initial_values_are_drawn_as_published():
 
 def test_initial_values_of_colour_and_many_filters():
     architecture = Architecture(H=20, W=30, C=3, K=7, F=8, p=1, n_outputs=5)
-    params = _network.init_params(architecture, np.random.RandomState(0), np.float32)
+    params = _parameters.init_params(architecture, np.random.RandomState(0), np.float32)
     assert {array.dtype for array in params} == {np.dtype(np.float32)}
     assert_allclose(params.W.std(), 2 / np.sqrt(7 * 7 * 3), rtol=0.05)
     assert_allclose(params.V.std(), 1 / np.sqrt(20 * 30 * 8), rtol=0.02)
@@ -206,10 +207,10 @@ def test_initial_values_of_colour_and_many_filters():
 def test_dense_weights_in_both_layouts():
     architecture = Architecture(H=2, W=3, C=1, K=1, F=4, p=1, n_outputs=5)
     V = np.arange(5 * 24.0).reshape(5, 24)
-    coef = _network.coef_from_dense(V, architecture)
+    coef = _parameters.coef_from_dense(V, architecture)
     as_activations = V.reshape(5, 4, 2, 3).transpose(0, 2, 3, 1)
     assert_array_equal(coef.reshape(5, 2, 3, 4), as_activations)
-    assert_array_equal(_network.dense_from_coef(coef, architecture), V)
+    assert_array_equal(_parameters.dense_from_coef(coef, architecture), V)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_loss_for_all_data_at_once():
     theta, X, y, s = random_problem(architecture, seed=0, n=5)
     objective = objective_at(np.zeros_like(theta), X, y, 7 * s, architecture, alpha=0.3)
     loss, gradient = objective.loss_and_gradient(theta)
-    params = _network.split(theta, architecture.shapes)
+    params = _parameters.split(theta, architecture.shapes)
     for_oracle = as_in_the_mathematics(params, architecture)
     assert_allclose(loss, oracle.loss(X, y, s, *for_oracle, alpha=0.3, p=2))
     at_theta = objective_at(theta, X, y, s, architecture, alpha=0.3)

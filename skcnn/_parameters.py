@@ -1,0 +1,140 @@
+"""The sizes and the parameters of the network.
+
+All parameters live in one vector, in the order b, W, V, c; `split` gives the four as views of it,
+so that a solver sees a vector and the layers see their arrays. In this order, whatever is learnt
+(without intercepts, or without one of the layers) is one piece of the vector: theta. The letters
+are those of `skcnn._layers`.
+"""
+
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Architecture(NamedTuple):
+    """The sizes that say what network it is."""
+
+    H: int
+    W: int
+    C: int
+    K: int
+    F: int
+    p: int
+    n_outputs: int
+
+    @property
+    def pool(self):
+        """Height and width of the pooling windows.
+
+        They are p, unless the image is smaller than that: then at most half a side of the image,
+        so that a signal is pooled along its length and two windows are left of the shortest.
+        """
+        if self.p <= min(self.H, self.W):
+            return self.p, self.p
+        return tuple(min(self.p, max(1, side // 2)) for side in (self.H, self.W))
+
+    @property
+    def n_windows(self):
+        """Number of pooling windows of an image, of pixels without pooling."""
+        return (self.H // self.pool[0]) * (self.W // self.pool[1])
+
+    @property
+    def n_in(self):
+        """Number of inputs of the dense layer."""
+        return self.n_windows * self.F
+
+    @property
+    def work(self):
+        """Number of multiplications in the response to an image."""
+        return self.H * self.W * self.C * self.K**2 * self.F
+
+    @property
+    def shapes(self):
+        """Shapes of b, W, V and c."""
+        return Params(
+            b=(self.F,),
+            W=(self.F, self.K * self.K * self.C),
+            V=(self.n_outputs, self.n_in),
+            c=(self.n_outputs,),
+        )
+
+
+class Params(NamedTuple):
+    """The parameters; or of each something else, such as a gradient (None where there is none)."""
+
+    b: np.ndarray | None
+    W: np.ndarray
+    V: np.ndarray
+    c: np.ndarray | None
+
+
+def split(vector, shapes):
+    """Return the `Params` of some shapes that are views of a vector of all parameters."""
+    ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
+    parts = np.split(vector, ends[:-1])
+    return Params(*(part.reshape(shape) for part, shape in zip(parts, shapes)))
+
+
+def zeros(shapes, dtype):
+    """Return a vector of zeros for all parameters, and the `Params` that are views of it."""
+    vector = np.zeros(sum(map(prod, shapes)), dtype)
+    return vector, split(vector, shapes)
+
+
+def join(params):
+    """Return the vector of all parameters, a copy."""
+    return np.concatenate([array.ravel() for array in params])
+
+
+def empty_like(params):
+    """Return arrays like params, where there are any."""
+    return Params(*(None if array is None else np.empty_like(array) for array in params))
+
+
+def add(params, more):
+    """Add to params, where there is both something to add to and something to add."""
+    for array, term in zip(params, more):
+        if array is not None and term is not None:
+            array += term
+
+
+def init_params(architecture, random_state, dtype):
+    """Draw the initial parameters: W, then V, normal with mean 0; intercepts are 0.
+
+    Their standard deviations are 2/sqrt(K*K*C) and 1/sqrt(n_in).
+
+    Parameters
+    ----------
+    architecture : Architecture
+    random_state : numpy.random.RandomState
+        It is advanced by the two draws.
+    dtype : dtype
+        Of the result; the draws themselves are in float64, so that they do not depend on it.
+
+    Returns
+    -------
+    params : Params
+    """
+    shapes = architecture.shapes
+    fan_in = architecture.K**2 * architecture.C
+    W = random_state.normal(0, 2 / np.sqrt(fan_in), size=shapes.W)
+    coef = random_state.normal(0, 1 / np.sqrt(architecture.n_in), size=shapes.V)
+    return Params(
+        b=np.zeros(shapes.b, dtype),
+        W=W.astype(dtype),
+        V=dense_from_coef(coef, architecture).astype(dtype),
+        c=np.zeros(shapes.c, dtype),
+    )
+
+
+def dense_from_coef(coef, architecture):
+    """V from ``coef_``, whose rows run over (pixel, filter) as the activations (H, W, F) do."""
+    n_outputs, F = architecture.n_outputs, architecture.F
+    return coef.reshape(n_outputs, -1, F).swapaxes(1, 2).reshape(n_outputs, -1)
+
+
+def coef_from_dense(V, architecture):
+    """``coef_`` from V, whose rows run over (filter, pixel) as the layers keep activations."""
+    n_outputs, F = architecture.n_outputs, architecture.F
+    return V.reshape(n_outputs, F, -1).swapaxes(1, 2).reshape(n_outputs, -1)
