@@ -227,7 +227,10 @@ def skorch(cell, X, y):
 
 
 def jax(cell, X, y):
-    """JAX: an epoch is one compiled function, a scan over its batches."""
+    """JAX: an epoch is one compiled function, a scan over its batches.
+
+    Channels come first, which is two to eight times as fast on a processor as channels last.
+    """
     try:
         import jax
         import jax.numpy as jnp
@@ -235,23 +238,21 @@ def jax(cell, X, y):
         return None
     n_batches = len(X) // cell.batch_size
     n_outputs = 1 if cell.n_classes == 2 else cell.n_classes
-    images, labels = jnp.asarray(X)[..., None], jnp.asarray(y)
+    data = jnp.asarray(X)[:, None], jnp.asarray(y)
     keys = jax.random.split(jax.random.key(0), 2)
     params = {
-        "W": jax.random.normal(keys[0], (cell.K, cell.K, 1, cell.F)) * 2 / cell.K,
-        "b": jnp.zeros(cell.F),
+        "W": jax.random.normal(keys[0], (cell.F, 1, cell.K, cell.K)) * 2 / cell.K,
+        "b": jnp.zeros((cell.F, 1, 1)),
         "V": jax.random.normal(keys[1], (cell.n_in, n_outputs)) / cell.n_in**0.5,
         "c": jnp.zeros(n_outputs),
     }
     state = params, jax.tree.map(jnp.zeros_like, (params, params)), 0
 
     def loss(params, x, label):
-        Z = jax.lax.conv_general_dilated(
-            x, params["W"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        Z = jax.lax.conv_general_dilated(x, params["W"], (1, 1), "SAME")
         A = jax.nn.relu(Z + params["b"])
         if cell.p > 1:
-            window = 1, cell.p, cell.p, 1
+            window = 1, 1, cell.p, cell.p
             A = jax.lax.reduce_window(A, -jnp.inf, jax.lax.max, window, window, "VALID")
         T = A.reshape(len(x), -1) @ params["V"] + params["c"]
         if cell.n_classes == 2:
@@ -259,7 +260,7 @@ def jax(cell, X, y):
         chosen = jnp.take_along_axis(jax.nn.log_softmax(T), label[:, None], axis=1)
         return -jnp.mean(chosen)
 
-    def step(state, batch):
+    def step(state, batch, images, labels):
         params, (m, v), t = state
         value, grads = jax.value_and_grad(loss)(params, images[batch], labels[batch])
         if cell.solver == "sgd":
@@ -276,8 +277,8 @@ def jax(cell, X, y):
         return (params, (m, v), t), value
 
     @jax.jit
-    def epoch(state, batches):
-        return jax.lax.scan(step, state, batches)
+    def epoch(state, batches, images, labels):
+        return jax.lax.scan(lambda s, b: step(s, b, images, labels), state, batches)
 
     rng = np.random.default_rng(0)
 
@@ -287,7 +288,7 @@ def jax(cell, X, y):
         done = 0
         while done < n_samples:
             order = rng.permutation(len(X))[: n_batches * cell.batch_size]
-            state, losses = epoch(state, jnp.asarray(order.reshape(n_batches, -1)))
+            state, losses = epoch(state, jnp.asarray(order.reshape(n_batches, -1)), *data)
             done += order.size
         losses.block_until_ready()
         return (time.perf_counter() - start) * n_samples / done

@@ -758,9 +758,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if objective.has_compiled_epochs(batch_size):
                 objective.run_epoch(solver, order, batch_size, eta)
             else:
-                _solvers.run_epoch(
-                    solver, objective.theta, objective.gradient, order, batch_size, eta
-                )
+                gradients = objective.gradients(order, batch_size)
+                _solvers.run_epoch(solver, objective.theta, gradients, eta)
             stands_still = monitor.after_epoch(order, solver.overflowed())
             stop = callbacks.end_epoch() or (stands_still and not rate.lower())
             if stop:

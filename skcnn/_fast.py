@@ -20,7 +20,7 @@ from ._parameters import zeros
 # for all of them.
 CACHE_BYTES = 2**18
 
-# The images that are gathered, or converted, at a time.
+# The images that are converted at a time.
 CHUNK_BYTES = 2**21
 
 
@@ -100,6 +100,20 @@ def _by_filter(params, architecture):
     return params._replace(V=params.V.reshape(architecture.n_outputs, architecture.F, -1))
 
 
+def as_rows(X, dtype):
+    """Return images, sparse or not, as the loops want them: the same array if it is so already.
+
+    They are compiled for arrays that may be written to, which is no other machine code.
+    """
+    X = X.toarray() if hasattr(X, "toarray") else X
+    return np.require(X.reshape(len(X), -1), dtype, "CAWE")
+
+
+def are_rows(X, dtype):
+    """Return whether images are as the loops want them, so that `as_rows` copies nothing."""
+    return isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.carray
+
+
 class Workspace:
     """The network of a part of a batch in compiled loops.
 
@@ -113,7 +127,7 @@ class Workspace:
         self._dtype = dtype
         self._sizes = _sizes(architecture)
         self._room = _room(architecture, dtype, n_images=sys.maxsize)
-        self._zeros = np.zeros(max(architecture.F, architecture.n_outputs), dtype)
+        _, self._zeros = zeros(self.shapes(architecture), dtype)
         self._gradient, self._grads = zeros(self.shapes(architecture), dtype)
 
     @staticmethod
@@ -138,7 +152,10 @@ class Workspace:
         params = self._without_none(params)
         T = np.empty((X.shape[0], self._architecture.n_outputs), self._dtype)
         for rows in self._blocks(X.shape[0]):
-            _loops().logits(self._sizes, params, self._images(X[rows]), self._room, T[rows])
+            images = as_rows(X[rows], self._dtype)
+            _loops().logits(
+                self._sizes, params, images, np.arange(len(images)), self._room, T[rows]
+            )
         return T
 
     def logits_and_grad(self, params, grads, X, Y, s):
@@ -149,8 +166,9 @@ class Workspace:
         T = np.empty(Y.shape, self._dtype)
         self._gradient.fill(0)
         for rows in self._blocks(X.shape[0]):
-            images, room = self._images(X[rows]), self._room
-            of_images = images, Y[rows], s[rows, 0], room, T[rows]
+            images = as_rows(X[rows], self._dtype)
+            data = _loops().Data(images, Y[rows], s[rows, 0], np.arange(len(images)))
+            of_images = data, self._room, T[rows]
             _loops().logits_and_grad(self._sizes, params, into, *learnt, *of_images)
         for to, of in zip(grads, self._grads):
             if to is not None:
@@ -163,15 +181,11 @@ class Workspace:
         for start in range(0, n, size):
             yield slice(start, min(start + size, n))
 
-    def _images(self, X):
-        """Return images as the loops want them, as rows."""
-        X = X.toarray() if hasattr(X, "toarray") else X
-        return np.ascontiguousarray(X.reshape(len(X), -1), self._dtype)
-
     def _without_none(self, params):
         """Return params with intercepts, 0 where there are none."""
-        b, c = (self._zeros if array is None else array for array in (params.b, params.c))
-        return _by_filter(params._replace(b=b[: self._architecture.F], c=c), self._architecture)
+        if params.b is None:
+            params = params._replace(b=self._zeros.b, c=self._zeros.c)
+        return _by_filter(params, self._architecture)
 
 
 class Epochs:
@@ -220,27 +234,13 @@ class Epochs:
             batch_size=1,
         )
 
-    def chunk_size(self, batch_size):
-        """Return the number of images that `run` should be given, of whole batches."""
-        return (
-            max(1, CHUNK_BYTES // _bytes_an_image(self._architecture, self._dtype) // batch_size)
-            * batch_size
-        )
-
-    def run(self, solver, X, Y, s, batch_size, eta):
-        """Take a step for every batch of images, rows of X, and return their logits."""
+    def run(self, solver, X, Y, s, rows, batch_size, eta):
+        """Take a step for every batch of some rows of the data, and return their logits."""
         if self._room is None or self._training.batch_size != batch_size:
             self._room = _room(self._architecture, self._dtype, batch_size)
             self._training = self._training._replace(batch_size=batch_size)
-        T = np.empty(Y.shape, self._dtype)
-        of_images = (
-            self._sizes,
-            self._training,
-            np.ascontiguousarray(X, self._dtype),
-            Y,
-            s,
-            self._room,
-            T,
-        )
-        solver.run_compiled(_loops(), of_images, eta)
+        data = _loops().Data(as_rows(X, self._dtype), Y, s[:, 0], rows)
+        T = np.empty((len(rows), Y.shape[1]), self._dtype)
+        of_data = self._sizes, self._training, data, self._room, T
+        solver.run_compiled(_loops(), of_data, eta)
         return T

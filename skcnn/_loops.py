@@ -34,7 +34,7 @@ OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
-inner = njit(**OPTIONS)
+inner = njit(forceinline=True, **OPTIONS)
 
 
 def outer(function):
@@ -221,6 +221,13 @@ def dot(x, y):
 
 
 @inner
+def scale(factor, x, y):
+    """y = factor * x."""
+    for k in range(x.size):
+        y[k] = factor * x[k]
+
+
+@inner
 def add_scaled(factor, x, y):
     """y += factor * x."""
     for k in range(x.size):
@@ -228,117 +235,126 @@ def add_scaled(factor, x, y):
 
 
 @inner
-def log_loss_backward(T, y, s, dT):
-    """dT = s * (P - Y), for one image."""
-    one = T.dtype.type(1)
-    if T.size == 1:
-        dT[0] = s * (one / (one + np.exp(-T[0])) - y[0])
+def log_loss_backward(t, y, s, dt):
+    """dt = s * (P - y), for the logits t of one image."""
+    one = t.dtype.type(1)
+    if t.size == 1:
+        dt[0] = s * (one / (one + np.exp(-t[0])) - y[0])
     else:
-        greatest, total = T.max(), T.dtype.type(0)
-        for k in range(T.size):
-            dT[k] = np.exp(T[k] - greatest)
-            total += dT[k]
-        for k in range(T.size):
-            dT[k] = s * (dT[k] / total - y[k])
+        greatest, total = t.max(), t.dtype.type(0)
+        for k in range(t.size):
+            dt[k] = np.exp(t[k] - greatest)
+            total += dt[k]
+        for k in range(t.size):
+            dt[k] = s * (dt[k] / total - y[k])
 
 
 @inner
-def activate(sizes, b, W, x, room, n):
-    """Write A of an image, the n-th there is room for."""
+def activate(sizes, b, W, x, room, m):
+    """Write A of an image, in place m of the room."""
     pools = sizes.window_height * sizes.window_width > 1
-    pad_image(x, sizes, room.padded[n])
+    padded = room.padded[m]
+    pad_image(x, sizes, padded)
     for f in range(len(b)):
-        a = room.A[n, f]
+        a = room.A[m, f]
         z = room.z if pools else a
-        conv_forward(room.padded[n], room.offsets, W[f], z)
+        conv_forward(padded, room.offsets, W[f], z)
         if pools:
-            pool_forward(z, sizes, room.greatest, room.lines, room.winners[n, f], a)
+            pool_forward(z, sizes, room.greatest, room.lines, room.winners[m, f], a)
         relu_forward(a, b[f])
         if not pools:
             clear_margin(a, sizes)
 
 
 @inner
-def activate_backward(sizes, db, dW, room, n):
-    """Add the gradients of the filters, given dA of the n-th image there is room for."""
+def activate_backward(sizes, db, dW, room, m):
+    """Add the gradients of the filters, given dA in place m of the room."""
     pools = sizes.window_height * sizes.window_width > 1
+    padded = room.padded[m]
     for f in range(len(db)):
-        da = room.dA[n, f]
-        db[f] += relu_backward(da, room.A[n, f])
+        da = room.dA[m, f]
+        db[f] += relu_backward(da, room.A[m, f])
         dz = room.dz if pools else da
         if pools:
-            pool_backward(da, room.winners[n, f], dz)
-        conv_backward(dz, room.padded[n], room.offsets, dW[f])
+            pool_backward(da, room.winners[m, f], dz)
+        conv_backward(dz, padded, room.offsets, dW[f])
 
 
 @inner
-def dense_forward(A, params, T):
-    """T = A V' + c, for some images."""
-    n_images, n_outputs = T.shape
-    for k in range(n_outputs):
-        for n in range(n_images):
+def dense_forward(A, params, T, first, n_images):
+    """T = A V' + c, for the images from the first."""
+    for k in range(len(params.c)):
+        for m in range(n_images):
             total = params.c[k]
             for f in range(len(params.b)):
-                total += dot(A[n, f], params.V[k, f])
-            T[n, k] = total
+                total += dot(A[m, f], params.V[k, f])
+            T[first + m, k] = total
 
 
 @inner
-def dense_backward(dT, room, params, grads, learn_filters, learn_dense):
-    """dV += dT' A; dc += sum_n dT; dA = dT V, for some images."""
-    n_images, n_outputs = dT.shape
-    if learn_filters:
-        room.dA[:n_images] = 0
-    for k in range(n_outputs):
+def dense_backward(room, params, grads, learn_filters, learn_dense, n_images):
+    """dV += dT' A; dc += sum_n dT; dA = dT V."""
+    for k in range(len(params.c)):
         for f in range(len(params.b)):
-            for n in range(n_images):
-                if learn_filters:
-                    add_scaled(dT[n, k], params.V[k, f], room.dA[n, f])
+            for m in range(n_images):
+                if learn_filters and k == 0:
+                    scale(room.dT[m, k], params.V[k, f], room.dA[m, f])
+                elif learn_filters:
+                    add_scaled(room.dT[m, k], params.V[k, f], room.dA[m, f])
                 if learn_dense:
-                    add_scaled(dT[n, k], room.A[n, f], grads.V[k, f])
+                    add_scaled(room.dT[m, k], room.A[m, f], grads.V[k, f])
         if learn_dense:
-            for n in range(n_images):
-                grads.c[k] += dT[n, k]
+            for m in range(n_images):
+                grads.c[k] += room.dT[m, k]
 
 
 @inner
-def forward(sizes, params, X, room, T):
-    """Write the logits of images, no more than there is room for."""
-    for n in range(len(X)):
-        activate(sizes, params.b, params.W, X[n], room, n)
-    dense_forward(room.A, params, T)
+def forward(sizes, params, X, rows, room, T, first, n_images):
+    """Write the logits of the images from the first, no more than there is room for."""
+    for m in range(n_images):
+        activate(sizes, params.b, params.W, X[rows[first + m]], room, m)
+    dense_forward(room.A, params, T, first, n_images)
 
 
 @inner
-def add_gradients(sizes, params, grads, learn_filters, learn_dense, X, Y, s, scale, room, T):
-    """Write the logits of images, and add the gradients of their loss with weights scale * s."""
-    room_for = len(room.A)
-    for start in range(0, len(X), room_for):
-        block = slice(start, min(start + room_for, len(X)))
-        forward(sizes, params, X[block], room, T[block])
-        n_images = len(X[block])
-        for n in range(n_images):
-            log_loss_backward(T[start + n], Y[start + n], scale * s[start + n], room.dT[n])
-        dense_backward(room.dT[:n_images], room, params, grads, learn_filters, learn_dense)
+def add_gradients(
+    sizes, params, grads, learn_filters, learn_dense, data, factor, room, T, start, stop
+):
+    """Write the logits of some images, and add the gradients of their loss, times a factor."""
+    for first in range(start, stop, len(room.A)):
+        n_images = min(len(room.A), stop - first)
+        forward(sizes, params, data.X, data.rows, room, T, first, n_images)
+        for m in range(n_images):
+            n = data.rows[first + m]
+            log_loss_backward(T[first + m], data.Y[n], factor * data.s[n], room.dT[m])
+        dense_backward(room, params, grads, learn_filters, learn_dense, n_images)
         if learn_filters:
-            for n in range(n_images):
-                activate_backward(sizes, grads.b, grads.W, room, n)
+            for m in range(n_images):
+                activate_backward(sizes, grads.b, grads.W, room, m)
 
 
 @outer
-def logits(sizes, params, X, room, T):
-    """Write the logits of images, rows of X."""
-    room_for = len(room.A)
-    for start in range(0, len(X), room_for):
-        block = slice(start, min(start + room_for, len(X)))
-        forward(sizes, params, X[block], room, T[block])
+def logits(sizes, params, X, rows, room, T):
+    """Write the logits of the images in some rows of X."""
+    for first in range(0, len(rows), len(room.A)):
+        n_images = min(len(room.A), len(rows) - first)
+        forward(sizes, params, X, rows, room, T, first, n_images)
 
 
 @outer
-def logits_and_grad(sizes, params, grads, learn_filters, learn_dense, X, Y, s, room, T):
-    """Write the logits of images, rows of X, and add the gradient of their loss with weights s."""
-    one = X.dtype.type(1)
-    add_gradients(sizes, params, grads, learn_filters, learn_dense, X, Y, s, one, room, T)
+def logits_and_grad(sizes, params, grads, learn_filters, learn_dense, data, room, T):
+    """Write the logits of images, and add the gradient of their loss."""
+    one, n = T.dtype.type(1), len(data.rows)
+    add_gradients(sizes, params, grads, learn_filters, learn_dense, data, one, room, T, 0, n)
+
+
+class Data(NamedTuple):
+    """Images, targets and weights, of which some rows are visited."""
+
+    X: np.ndarray  # (n, H * W * C)
+    Y: np.ndarray  # (n, n_outputs)
+    s: np.ndarray  # (n,)
+    rows: np.ndarray  # their order
 
 
 class Training(NamedTuple):
@@ -356,13 +372,13 @@ class Training(NamedTuple):
 
 
 @inner
-def batch_gradient(sizes, training, X, Y, s, room, T):
-    """Write the logits of a batch, rows of X, and the gradient of its mean loss and penalty."""
+def batch_gradient(sizes, training, data, room, T, start, stop):
+    """Write the logits of a batch, and the gradient of its mean loss and penalty."""
     params, grads = training.params, training.grads
     learnt = training.learn_filters, training.learn_dense
     training.gradient[:] = 0
-    scale = X.dtype.type(1) / X.dtype.type(len(X))
-    add_gradients(sizes, params, grads, *learnt, X, Y, s, scale, room, T)
+    factor = T.dtype.type(1) / T.dtype.type(stop - start)
+    add_gradients(sizes, params, grads, *learnt, data, factor, room, T, start, stop)
     if training.alpha > 0:
         for f in range(len(params.b)):
             add_scaled(training.alpha, params.W[f], grads.W[f])
@@ -371,12 +387,12 @@ def batch_gradient(sizes, training, X, Y, s, room, T):
 
 
 @outer
-def sgd_epoch(sizes, training, X, Y, s, room, T, eta, momentum, velocity):
-    """Take a step of SGD for every batch of the images, rows of X."""
+def sgd_epoch(sizes, training, data, room, T, eta, momentum, velocity):
+    """Take a step of SGD for every batch."""
     theta, gradient = training.theta, training.dtheta
-    for start in range(0, len(X), training.batch_size):
-        batch = slice(start, min(start + training.batch_size, len(X)))
-        batch_gradient(sizes, training, X[batch], Y[batch], s[batch], room, T[batch])
+    for start in range(0, len(data.rows), training.batch_size):
+        stop = min(start + training.batch_size, len(data.rows))
+        batch_gradient(sizes, training, data, room, T, start, stop)
         if momentum > 0:
             for k in range(theta.size):
                 velocity[k] = momentum * velocity[k] - eta * gradient[k]
@@ -386,18 +402,18 @@ def sgd_epoch(sizes, training, X, Y, s, room, T, eta, momentum, velocity):
 
 
 @outer
-def adam_epoch(sizes, training, X, Y, s, room, T, eta, beta_1, beta_2, epsilon, m, v, t):
-    """Take a step of Adam for every batch of the images, rows of X.
+def adam_epoch(sizes, training, data, room, T, eta, beta_1, beta_2, epsilon, m, v, t):
+    """Take a step of Adam for every batch.
 
     ``t`` is the number of steps that were taken before; return what it is now.
     """
     theta, gradient = training.theta, training.dtheta
-    number = X.dtype.type
+    number = T.dtype.type
     decay_m, new_m = number(beta_1), number(1 - beta_1)
     decay_v, new_v = number(beta_2), number(1 - beta_2)
-    for start in range(0, len(X), training.batch_size):
-        batch = slice(start, min(start + training.batch_size, len(X)))
-        batch_gradient(sizes, training, X[batch], Y[batch], s[batch], room, T[batch])
+    for start in range(0, len(data.rows), training.batch_size):
+        stop = min(start + training.batch_size, len(data.rows))
+        batch_gradient(sizes, training, data, room, T, start, stop)
         t += 1
         step, scale = number(eta / (1 - beta_1**t)), number(1 / (1 - beta_2**t))
         for k in range(theta.size):

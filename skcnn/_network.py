@@ -27,6 +27,9 @@ MAX_BYTES = 2**24
 MAX_PARTS = 8
 PART_WORK = 2**21
 
+# Images are gathered for some batches at a time, if these are small.
+CHUNK_BYTES = 2**21
+
 
 class Convolution:
     """The convolution of n images, with its pooling and ReLU, in whole arrays.
@@ -309,24 +312,25 @@ def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
     -------
     T : ndarray of shape (n, n_outputs)
     """
-
-    def of_part(grads, X, Y, s):
-        workspace = buffers.borrow()
-        T = workspace.logits_and_grad(params, grads, X, Y, s)
-        buffers.give_back(workspace)
-        return T
-
     parts = buffers.parts(X.shape[0])
     if len(parts) == 1:
-        T = of_part(grads, X, Y, s)
+        T = _of_part(params, buffers, grads, X, Y, s)
     else:
         sums = [grads, *buffers.gradients(grads, len(parts) - 1)]
         divided = ([array[rows] for rows in parts] for array in (X, Y, s))
-        T = np.concatenate(list(buffers.map(of_part, sums, *divided)))
+        T = np.concatenate(list(buffers.map(partial(_of_part, params, buffers), sums, *divided)))
         for more in sums[1:]:
             add(grads, more)
     if alpha:
         add(grads, Params(b=None, W=alpha * params.W, V=alpha * params.V, c=None))
+    return T
+
+
+def _of_part(params, buffers, grads, X, Y, s):
+    """Return the logits of a part of a batch, and write the gradient of its loss."""
+    workspace = buffers.borrow()
+    T = workspace.logits_and_grad(params, grads, X, Y, s)
+    buffers.give_back(workspace)
     return T
 
 
@@ -416,35 +420,56 @@ class Objective:
         shapes = self._architecture.shapes
         return Params(*(view.reshape(shape).copy() for view, shape in zip(views, shapes)))
 
-    def gradient(self, batch):
-        """Return the gradient of the mean loss of a batch, an array of indices, at theta.
+    def _chunks(self, order, batch_size):
+        """Yield an order in pieces of some whole batches, that are gathered at a time."""
+        architecture, itemsize = self._architecture, self.theta.itemsize
+        bytes_a_batch = batch_size * architecture.H * architecture.W * architecture.C * itemsize
+        size = max(1, CHUNK_BYTES // bytes_a_batch) * batch_size
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
 
-        The vector is overwritten by the next call.
+    def _gathered(self, rows):
+        """Return the images, targets and weights of some samples."""
+        return self._rows_of_X(rows), self._Y.take(rows, axis=0), self._s.take(rows, axis=0)
+
+    def gradients(self, order, batch_size):
+        """Yield the gradient of the mean loss of each batch, at what theta is then.
+
+        Parameters
+        ----------
+        order : ndarray of int
+            The samples, one batch after the other.
+        batch_size : int
+            Samples of a batch; the last one has what is left.
+
+        Yields
+        ------
+        gradient : ndarray
+            It is overwritten by the next one.
         """
-        T = logits_and_grad(
-            self._in_use,
-            self._grads,
-            self._rows_of_X(batch),
-            self._Y.take(batch, axis=0),
-            self._s.take(batch, axis=0) / len(batch),
-            self._alpha,
-            self._buffers,
-        )
-        self._visited.append(T)
-        return self._gradient
+        for rows in self._chunks(order, batch_size):
+            X, Y, s = self._gathered(rows)
+            # Weights are divided by the size of the batch, for the mean; the last may be smaller.
+            n_whole = len(rows) // batch_size * batch_size
+            s[:n_whole] /= batch_size
+            s[n_whole:] /= len(rows) - n_whole or 1
+            for start in range(0, len(rows), batch_size):
+                batch = slice(start, start + batch_size)
+                of_batch = X[batch], Y[batch], s[batch], self._alpha, self._buffers
+                self._visited.append(logits_and_grad(self._in_use, self._grads, *of_batch))
+                yield self._gradient
 
     def has_compiled_epochs(self, batch_size):
         """Return whether `run_epoch` is there, and the best for batches of such a size."""
         return self._epochs is not None and len(self._buffers.parts(batch_size)) == 1
 
     def run_epoch(self, solver, order, batch_size, eta):
-        """Do what `skcnn._solvers.run_epoch` does with the gradient, in compiled loops."""
-        chunk_size = self._epochs.chunk_size(batch_size)
-        for start in range(0, len(order), chunk_size):
-            chunk = order[start : start + chunk_size]
-            images = dense(self._rows_of_X(chunk)).reshape(len(chunk), -1)
-            of_chunk = self._Y.take(chunk, axis=0), self._s.take(chunk)
-            self._visited.append(self._epochs.run(solver, images, *of_chunk, batch_size, eta))
+        """Do what `skcnn._solvers.run_epoch` does with `gradients`, in compiled loops."""
+        for rows in self._chunks(order, batch_size):
+            data = self._X, self._Y, self._s, rows
+            if not _fast.are_rows(self._X, self.theta.dtype):
+                data = *self._gathered(rows), np.arange(len(rows))
+            self._visited.append(self._epochs.run(solver, *data, batch_size, eta))
 
     def loss_and_gradient(self, theta):
         """Move theta, and return the loss on all data there, a number, with its gradient."""

@@ -10,6 +10,7 @@ that would stop it unnoticed.
 from math import cos, pi
 
 import numpy as np
+from scipy.linalg.blas import daxpy, saxpy
 from scipy.optimize import minimize
 
 
@@ -43,14 +44,15 @@ class SGD:
 
     def step(self, theta, gradient, eta):
         """Take one step; see the module."""
-        gradient *= eta
         if self.momentum:
             (velocity,) = self.memory
+            gradient *= eta
             velocity *= self.momentum
             velocity -= gradient
             theta += velocity
         else:
-            theta -= gradient
+            add_scaled = saxpy if theta.dtype == np.float32 else daxpy  # in place, in one pass
+            add_scaled(gradient, theta, a=-eta)
 
     def run_compiled(self, loops, of_images, eta):
         """Take steps in compiled loops; see `skcnn._loops.sgd_epoch`."""
@@ -132,24 +134,21 @@ def draw_order(n, sampling, random_state):
     return np.arange(n)
 
 
-def run_epoch(solver, theta, gradient, order, batch_size, eta):
-    """Take a step for every batch of the order.
+def run_epoch(solver, theta, gradients, eta):
+    """Take a step for every batch.
 
     Parameters
     ----------
     solver : SGD or Adam
     theta : ndarray
         Changed in place.
-    gradient : callable
-        ``gradient(batch)`` is the gradient at what theta is then, for an array of indices.
-    order : ndarray of shape (n,)
-    batch_size : int
-        Samples a step; the last step has what is left.
+    gradients : iterable
+        The gradient of one batch after the other, each at what theta is when it is asked for.
     eta : float
         Learning rate.
     """
-    for start in range(0, len(order), batch_size):
-        solver.step(theta, gradient(order[start : start + batch_size]), eta)
+    for gradient in gradients:
+        solver.step(theta, gradient, eta)
 
 
 def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):

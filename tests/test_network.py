@@ -40,9 +40,15 @@ def logits(params, X, architecture):
     return _network.logits(buffers.laid_out(params)[1], X, buffers)
 
 
+def gradient_at(objective, batch):
+    """The gradient of a batch, in the layout of theta."""
+    (gradient,) = objective.gradients(batch, len(batch))
+    return gradient
+
+
 def gradient_of(objective, batch):
-    """The gradient in the order of `Params`, whatever the layout of theta."""
-    return objective.gradient(batch)[objective.places]
+    """The gradient of a batch, in the order of `Params`."""
+    return gradient_at(objective, batch)[objective.places]
 
 
 def objective_at(theta, X, y, s, architecture, **options):
@@ -142,7 +148,7 @@ def test_parts_and_blocks_of_images_add_up(request, monkeypatch, n, part_work):
     assert len(parts) == (min(max(1, n // 2), 8) if part_work == 1 else 1)
     assert [k for rows in parts for k in range(n)[rows]] == list(range(n))
     everything = np.arange(n)
-    assert_allclose(divided.gradient(everything), whole.gradient(everything), atol=1e-14)
+    assert_allclose(gradient_at(divided, everything), gradient_at(whole, everything), atol=1e-14)
     assert_allclose(divided.visited_logits(), whole.visited_logits())
     assert_allclose(divided.logits(X), whole.logits(X))
 
@@ -156,8 +162,21 @@ def test_threads_change_no_bit(two_images_a_block, monkeypatch):
     with ThreadPoolExecutor(3) as executor:
         together = objective_at(theta, X, y, s, architecture, map=executor.map)
         for _ in range(20):
-            assert_array_equal(together.gradient(everything), alone.gradient(everything))
+            assert_array_equal(gradient_at(together, everything), gradient_at(alone, everything))
             assert_array_equal(together.logits(X), alone.logits(X))
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2**21])
+def test_gradients_of_batches_come_in_order(monkeypatch, chunk_bytes):
+    monkeypatch.setattr(_network, "CHUNK_BYTES", chunk_bytes)
+    architecture = Architecture(H=4, W=4, C=1, K=3, F=2, p=1, n_outputs=3)
+    objective = objective_at(*random_problem(architecture, seed=0, n=7), architecture)
+    order = np.array([4, 2, 0, 1, 6])
+    one_by_one = [gradient_at(objective, batch).copy() for batch in np.split(order, [2, 4])]
+    objective.visited_logits()
+    together = [gradient.copy() for gradient in objective.gradients(order, batch_size=2)]
+    assert_array_equal(together, one_by_one)
+    assert_allclose(objective.visited_logits(), objective.logits(objective._X[order]))
 
 
 @pytest.mark.parametrize("freeze, changes", [("filters", "Vc"), ("dense", "bW"), (None, "bWVc")])
@@ -170,7 +189,7 @@ def test_only_what_is_learnt_is_in_theta(freeze, changes, fit_intercept):
     )
     before = [array.copy() for array in objective.params]
     for _ in range(2):
-        gradient = objective.gradient(np.arange(len(X)))
+        gradient = gradient_at(objective, np.arange(len(X)))
         objective.theta -= gradient
         gradient.fill(np.nan)  # a solver may use it as scratch paper
     for name, old, new in zip(Params._fields, before, objective.params):
@@ -252,7 +271,7 @@ def test_loss_for_all_data_at_once():
     for_oracle = as_in_the_mathematics(params, architecture)
     assert_allclose(loss, oracle.loss(X, y, s, *for_oracle, alpha=0.3, p=2))
     at_theta = objective_at(theta, X, y, s, architecture, alpha=0.3)
-    assert_allclose(gradient, at_theta.gradient(np.arange(5)), atol=1e-15)
+    assert_allclose(gradient, gradient_at(at_theta, np.arange(5)), atol=1e-15)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
