@@ -92,6 +92,7 @@ def _room(architecture, dtype, n_images):
         A=A,
         dA=dA,
         dT=np.zeros((n, n_outputs), dtype),
+        counts=np.zeros(n, np.bool_),
     )
 
 
