@@ -31,6 +31,7 @@ class Cell:
     solver: str = "sgd"
     eta: float = 1e-3
     dtype: str = "float32"
+    fit_intercept: bool = True
     side: int = 28
 
     @property
@@ -65,6 +66,7 @@ def skcnn(cell, X, y, fast):
         K=cell.K,
         n_filters=cell.F,
         pool_size=cell.p,
+        fit_intercept=cell.fit_intercept,
         solver=cell.solver,
         eta=cell.eta,
         alpha=0.0,

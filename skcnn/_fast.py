@@ -81,6 +81,9 @@ def _room(architecture, dtype, n_images):
     offsets[: len(u)] = (c * (H + K - 1) + u) * row + v
     z, dz = np.zeros((2, n_pixels), dtype)
     A, dA = np.zeros((2, n, F, _n_cells(architecture)), dtype)
+    outside = np.zeros(_n_cells(architecture), dtype)
+    if prod(architecture.pool) == 1:
+        outside.reshape(H, row)[:, W:] = 1
     return _loops().Room(
         padded=np.zeros((n, n_padded + n_pixels), dtype),
         offsets=offsets.astype(np.uintp),
@@ -89,6 +92,7 @@ def _room(architecture, dtype, n_images):
         greatest=np.zeros(row, dtype),
         lines=np.zeros(row, dtype),
         winners=np.zeros(A.shape if prod(architecture.pool) > 1 else (n, F, 0), np.uintp),
+        outside=outside,
         A=A,
         dA=dA,
         dT=np.zeros((n, n_outputs), dtype),
@@ -129,7 +133,7 @@ class Workspace:
         self._sizes = _sizes(architecture)
         self._room = _room(architecture, dtype, n_images=sys.maxsize)
         _, self._zeros = zeros(self.shapes(architecture), dtype)
-        self._gradient, self._grads = zeros(self.shapes(architecture), dtype)
+        _, self._grads = zeros(self.shapes(architecture), dtype)
 
     @staticmethod
     def shapes(architecture):
@@ -165,11 +169,10 @@ class Workspace:
         learnt = grads.W is not None, grads.V is not None
         into = _by_filter(self._grads, self._architecture)
         T = np.empty(Y.shape, self._dtype)
-        self._gradient.fill(0)
         for rows in self._blocks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, Y[rows], s[rows, 0], np.arange(len(images)))
-            of_images = data, self._room, T[rows]
+            of_images = data, self._room, T[rows], rows.start > 0
             _loops().logits_and_grad(self._sizes, params, into, *learnt, *of_images)
         for to, of in zip(grads, self._grads):
             if to is not None:
@@ -197,10 +200,8 @@ class Epochs:
     architecture : Architecture
     params, grads : Params
         As the loops want them, without None.
-    gradient : ndarray
-        The memory of grads.
     theta, dtheta : ndarray
-        What is learnt of both.
+        The pieces of their vectors that are learnt.
     learn_filters, learn_dense : bool
     alpha : float
         L2 penalty.
@@ -212,7 +213,6 @@ class Epochs:
         *,
         params,
         grads,
-        gradient,
         theta,
         dtheta,
         learn_filters,
@@ -226,7 +226,6 @@ class Epochs:
         self._training = _loops().Training(
             params=_by_filter(params, architecture),
             grads=_by_filter(grads, architecture),
-            gradient=gradient,
             theta=theta,
             dtheta=dtheta,
             learn_filters=learn_filters,

@@ -28,8 +28,8 @@ import numpy as np
 from numba import njit
 
 # Sums may be reordered, without which they are not vectors; NaN and infinity stay what they are,
-# so that a training that diverges is noticed. Nothing is allocated here, so that references need not
-# be counted: counting them took a third of the time of a step on one image.
+# so that a training that diverges is noticed. Nothing is allocated here, so references need not be
+# counted: counting them took a third of the time of a step on one image.
 OPTIONS = {
     "nogil": True,
     "_nrt": False,
@@ -74,6 +74,7 @@ class Room(NamedTuple):
     greatest: np.ndarray  # (W + K - 1,), responses
     lines: np.ndarray  # (W + K - 1,), of their windows, where they are
     winners: np.ndarray  # (n, F, n_cells), pixels with the greatest responses of their windows
+    outside: np.ndarray  # (n_cells,), 1 for pixels that are in no image, else 0
     A: np.ndarray  # (n, F, n_cells)
     dA: np.ndarray  # (n, F, n_cells)
     dT: np.ndarray  # (n, n_outputs)
@@ -99,20 +100,32 @@ def pad_image(x, sizes, padded):
 
 
 @inner
+def nine(x, k):
+    """Return nine values from x[k] on."""
+    return x[k], x[k + 1], x[k + 2], x[k + 3], x[k + 4], x[k + 5], x[k + 6], x[k + 7], x[k + 8]
+
+
+@inner
+def response(padded, i, o, w):
+    """Return what nine places of a filter, with offsets o and weights w, make of pixel i."""
+    q = np.uintp(i)
+    return (
+        (w[0] * padded[q + o[0]] + w[1] * padded[q + o[1]] + w[2] * padded[q + o[2]])
+        + (w[3] * padded[q + o[3]] + w[4] * padded[q + o[4]] + w[5] * padded[q + o[5]])
+        + (w[6] * padded[q + o[6]] + w[7] * padded[q + o[7]] + w[8] * padded[q + o[8]])
+    )
+
+
+@inner
 def conv_forward(padded, offsets, w, z):
     """z[q] = sum_k w[k] * padded[q + offsets[k]]."""
-    z[:] = 0
-    for k in range(0, offsets.size, 9):
-        o, v = offsets[k : k + 9], w[k : k + 9]
-        o0, o1, o2, o3, o4, o5, o6, o7, o8 = o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8]
-        w0, w1, w2, w3, w4, w5, w6, w7, w8 = v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]
+    o, v = nine(offsets, 0), nine(w, 0)
+    for i in range(z.size):
+        z[i] = response(padded, i, o, v)
+    for k in range(9, offsets.size, 9):
+        o, v = nine(offsets, k), nine(w, k)
         for i in range(z.size):
-            q = np.uintp(i)
-            z[q] += (
-                (w0 * padded[q + o0] + w1 * padded[q + o1] + w2 * padded[q + o2])
-                + (w3 * padded[q + o3] + w4 * padded[q + o4] + w5 * padded[q + o5])
-                + (w6 * padded[q + o6] + w7 * padded[q + o7] + w8 * padded[q + o8])
-            )
+            z[i] += response(padded, i, o, v)
 
 
 @inner
@@ -120,21 +133,20 @@ def conv_backward(dz, padded, offsets, dw):
     """dw[k] += sum_q dz[q] * padded[q + offsets[k]]."""
     zero = dz.dtype.type(0)
     for k in range(0, offsets.size, 9):
-        o = offsets[k : k + 9]
-        o0, o1, o2, o3, o4, o5, o6, o7, o8 = o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8]
+        o = nine(offsets, k)
         d0 = d1 = d2 = d3 = d4 = d5 = d6 = d7 = d8 = zero
         for i in range(dz.size):
             q = np.uintp(i)
-            d0 += dz[q] * padded[q + o0]
-            d1 += dz[q] * padded[q + o1]
-            d2 += dz[q] * padded[q + o2]
-            d3 += dz[q] * padded[q + o3]
-            d4 += dz[q] * padded[q + o4]
-            d5 += dz[q] * padded[q + o5]
-            d6 += dz[q] * padded[q + o6]
-            d7 += dz[q] * padded[q + o7]
-            d8 += dz[q] * padded[q + o8]
-        sums = (d0, d1, d2, d3, d4, d5, d6, d7, d8)
+            d0 += dz[i] * padded[q + o[0]]
+            d1 += dz[i] * padded[q + o[1]]
+            d2 += dz[i] * padded[q + o[2]]
+            d3 += dz[i] * padded[q + o[3]]
+            d4 += dz[i] * padded[q + o[4]]
+            d5 += dz[i] * padded[q + o[5]]
+            d6 += dz[i] * padded[q + o[6]]
+            d7 += dz[i] * padded[q + o[7]]
+            d8 += dz[i] * padded[q + o[8]]
+        sums = d0, d1, d2, d3, d4, d5, d6, d7, d8
         for m in range(9):
             dw[k + m] += sums[m]
 
@@ -186,12 +198,12 @@ def pool_backward(da, winners, dz):
 
 
 @inner
-def relu_forward(a, b):
-    """a = a + b where that is positive, else 0; in place. NaN stays NaN."""
+def relu_forward(a, b, outside):
+    """a = a + b where that is positive and in the image, else 0; in place. NaN stays NaN."""
     zero = a.dtype.type(0)
     for w in range(a.size):
         value = a[w] + b
-        a[w] = zero if value < zero else value
+        a[w] = zero if (value < zero) | (outside[w] > zero) else value
 
 
 @inner
@@ -203,15 +215,6 @@ def relu_backward(da, a):
         da[w] = da[w] if a[w] > zero else zero
         total += da[w]
     return total
-
-
-@inner
-def clear_margin(a, sizes):
-    """Set the pixels of a response to 0 that are in no image."""
-    zero = a.dtype.type(0)
-    for i in range(sizes.H):
-        for j in range(sizes.W, sizes.row):
-            a[i * sizes.row + j] = zero
 
 
 @inner
@@ -277,9 +280,7 @@ def activate(sizes, b, W, x, room, m):
         conv_forward(padded, room.offsets, W[f], z)
         if pools:
             pool_forward(z, sizes, room.greatest, room.lines, room.winners[m, f], a)
-        relu_forward(a, b[f])
-        if not pools:
-            clear_margin(a, sizes)
+        relu_forward(a, b[f], room.outside)
 
 
 @inner
@@ -308,18 +309,22 @@ def dense_forward(A, params, T, first, n_images):
 
 
 @inner
-def dense_backward(room, params, grads, learn_filters, learn_dense, n_images):
-    """dV += dT' A; dc += sum_n dT; dA = dT V, where dT is not 0."""
+def dense_backward(room, params, grads, learn_filters, learn_dense, n_images, are_first):
+    """dV += dT' A; dc += sum_n dT; dA = dT V, where dT is not 0.
+
+    The first images of a batch overwrite dV, which saves a way to memory and back.
+    """
     for k in range(len(params.c)):
         for f in range(len(params.b)):
             for m in range(n_images):
-                if not room.counts[m]:
-                    continue
-                if learn_filters and k == 0:
+                is_first = are_first and m == 0
+                if room.counts[m] and learn_filters and k == 0:
                     scale(room.dT[m, k], params.V[k, f], room.dA[m, f])
-                elif learn_filters:
+                elif room.counts[m] and learn_filters:
                     add_scaled(room.dT[m, k], params.V[k, f], room.dA[m, f])
-                if learn_dense:
+                if learn_dense and is_first:
+                    scale(room.dT[m, k], room.A[m, f], grads.V[k, f])
+                elif room.counts[m] and learn_dense:
                     add_scaled(room.dT[m, k], room.A[m, f], grads.V[k, f])
         if learn_dense:
             for m in range(n_images):
@@ -335,10 +340,18 @@ def forward(sizes, params, X, rows, room, T, first, n_images):
 
 
 @inner
-def add_gradients(
-    sizes, params, grads, learn_filters, learn_dense, data, factor, room, T, start, stop
+def gradients_of(
+    sizes, params, grads, learn_filters, learn_dense, data, factor, room, T, start, stop, adds
 ):
-    """Write the logits of some images, and add the gradients of their loss, times a factor."""
+    """Write the logits of some images, and the gradients of their loss, times a factor.
+
+    ``adds``: add to the gradients that there are.
+    """
+    if not adds:
+        for f in range(len(params.b)):
+            grads.b[f] = 0
+            grads.W[f, :] = 0
+        grads.c[:] = 0
     for first in range(start, stop, len(room.A)):
         n_images = min(len(room.A), stop - first)
         forward(sizes, params, data.X, data.rows, room, T, first, n_images)
@@ -347,7 +360,8 @@ def add_gradients(
             room.counts[m] = log_loss_backward(
                 T[first + m], data.Y[n], factor * data.s[n], room.dT[m]
             )
-        dense_backward(room, params, grads, learn_filters, learn_dense, n_images)
+        are_first = first == start and not adds
+        dense_backward(room, params, grads, learn_filters, learn_dense, n_images, are_first)
         if learn_filters:
             for m in range(n_images):
                 if room.counts[m]:
@@ -363,10 +377,10 @@ def logits(sizes, params, X, rows, room, T):
 
 
 @outer
-def logits_and_grad(sizes, params, grads, learn_filters, learn_dense, data, room, T):
-    """Write the logits of images, and add the gradient of their loss."""
+def logits_and_grad(sizes, params, grads, learn_filters, learn_dense, data, room, T, adds):
+    """Write the logits of images, and write or add the gradient of their loss."""
     one, n = T.dtype.type(1), len(data.rows)
-    add_gradients(sizes, params, grads, learn_filters, learn_dense, data, one, room, T, 0, n)
+    gradients_of(sizes, params, grads, learn_filters, learn_dense, data, one, room, T, 0, n, adds)
 
 
 class Data(NamedTuple):
@@ -383,7 +397,6 @@ class Training(NamedTuple):
 
     params: NamedTuple  # b, W, V, c: views of one vector
     grads: NamedTuple
-    gradient: np.ndarray  # the vector of grads
     theta: np.ndarray  # the pieces of the vectors that are learnt
     dtheta: np.ndarray
     learn_filters: bool
@@ -397,9 +410,8 @@ def batch_gradient(sizes, training, data, room, T, start, stop):
     """Write the logits of a batch, and the gradient of its mean loss and penalty."""
     params, grads = training.params, training.grads
     learnt = training.learn_filters, training.learn_dense
-    training.gradient[:] = 0
     factor = T.dtype.type(1) / T.dtype.type(stop - start)
-    add_gradients(sizes, params, grads, *learnt, data, factor, room, T, start, stop)
+    gradients_of(sizes, params, grads, *learnt, data, factor, room, T, start, stop, False)
     if training.alpha > 0:
         for f in range(len(params.b)):
             add_scaled(training.alpha, params.W[f], grads.W[f])

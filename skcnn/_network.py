@@ -28,7 +28,7 @@ MAX_PARTS = 8
 PART_WORK = 2**21
 
 # Images are gathered for some batches at a time, if these are small.
-CHUNK_BYTES = 2**21
+CHUNK_BYTES = 2**22
 
 
 class Convolution:
@@ -405,7 +405,6 @@ class Objective:
                 architecture,
                 params=self._params,
                 grads=grads,
-                gradient=gradient,
                 theta=self.theta,
                 dtheta=self._gradient,
                 learn_filters=self._grads.W is not None,
