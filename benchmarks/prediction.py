@@ -1,4 +1,4 @@
-"""How long ``predict_proba`` takes on 60,000 images, beside PyTorch, and how much memory.
+"""How long ``predict_proba`` takes on many images, beside PyTorch, and how much memory.
 
 Run ``python benchmarks/prediction.py``.
 """
@@ -12,8 +12,10 @@ import measure
 import peers
 from peers import Cell
 
-N_IMAGES = 60_000
-CELLS = [Cell(F=1, batch_size=200), Cell(F=32, batch_size=64, K=5, p=2, n_classes=10)]
+CELLS = {
+    Cell(F=1, batch_size=200): 60_000,
+    Cell(F=32, batch_size=64, K=5, p=2, n_classes=10): 6_000,
+}
 
 
 def skcnn(cell, X, fast):
@@ -74,10 +76,10 @@ def peak(function):
     return most / 2**20
 
 
-def figures(repeats, n=N_IMAGES):
+def figures(repeats):
     """Return times in seconds and memory in MB by cell and peer."""
     result = {}
-    for cell in CELLS:
+    for cell, n in CELLS.items():
         X, _ = cell.data(n)
         predictors = {
             "PyTorch, 512 at a time": pytorch(cell, X, 512),
@@ -88,7 +90,8 @@ def figures(repeats, n=N_IMAGES):
         predictors = {name: predict for name, predict in predictors.items() if predict}
         times = measure.in_turn({name: timed(p) for name, p in predictors.items()}, repeats)
         memory = {name: peak(p) for name, p in predictors.items() if name.startswith("skcnn")}
-        result[f"F={cell.F}, K={cell.K}, pool {cell.p}, {cell.n_classes} classes"] = {
+        name = f"{n} images, F={cell.F}, K={cell.K}, pool {cell.p}, {cell.n_classes} classes"
+        result[name] = {
             "seconds": times,
             "peak_MB_above_the_input": memory,
         }
@@ -110,7 +113,7 @@ def report(result):
             for name, seconds in times.items()
         ]
         header = ["", "seconds", "MB above the input", *(f"against {peer}" for peer in peers_)]
-        print(f"\npredict_proba on {N_IMAGES} images, {cell}:\n")
+        print(f"\npredict_proba on {cell}:\n")
         print(measure.table(header, rows))
 
 

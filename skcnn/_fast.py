@@ -80,9 +80,10 @@ def _room(architecture, dtype, n_images):
     offsets = np.full(shapes.W[1], n_padded)  # where only zeros are
     offsets[: len(u)] = (c * (H + K - 1) + u) * row + v
     z, dz = np.zeros((2, n_pixels), dtype)
-    A, dA = np.zeros((2, n, F, _n_cells(architecture)), dtype)
+    A, dA = np.zeros((2, n, F * _n_cells(architecture)), dtype)
     outside = np.zeros(_n_cells(architecture), dtype)
-    if prod(architecture.pool) == 1:
+    pools = prod(architecture.pool) > 1
+    if not pools:
         outside.reshape(H, row)[:, W:] = 1
     return _loops().Room(
         padded=np.zeros((n, n_padded + n_pixels), dtype),
@@ -91,18 +92,13 @@ def _room(architecture, dtype, n_images):
         dz=dz,
         greatest=np.zeros(row, dtype),
         lines=np.zeros(row, dtype),
-        winners=np.zeros(A.shape if prod(architecture.pool) > 1 else (n, F, 0), np.uintp),
+        winners=np.zeros((n, F, outside.size if pools else 0), np.uintp),
         outside=outside,
         A=A,
         dA=dA,
         dT=np.zeros((n, n_outputs), dtype),
         counts=np.zeros(n, np.bool_),
     )
-
-
-def _by_filter(params, architecture):
-    """Return params with the dense weights as (n_outputs, F, n_cells)."""
-    return params._replace(V=params.V.reshape(architecture.n_outputs, architecture.F, -1))
 
 
 def as_rows(X, dtype):
@@ -167,13 +163,12 @@ class Workspace:
         """Return the logits of images, and write the gradient of their weighted loss."""
         params = self._without_none(params)
         learnt = grads.W is not None, grads.V is not None
-        into = _by_filter(self._grads, self._architecture)
         T = np.empty(Y.shape, self._dtype)
         for rows in self._blocks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, Y[rows], s[rows, 0], np.arange(len(images)))
             of_images = data, self._room, T[rows], rows.start > 0
-            _loops().logits_and_grad(self._sizes, params, into, *learnt, *of_images)
+            _loops().logits_and_grad(self._sizes, params, self._grads, *learnt, *of_images)
         for to, of in zip(grads, self._grads):
             if to is not None:
                 to[...] = of
@@ -188,8 +183,8 @@ class Workspace:
     def _without_none(self, params):
         """Return params with intercepts, 0 where there are none."""
         if params.b is None:
-            params = params._replace(b=self._zeros.b, c=self._zeros.c)
-        return _by_filter(params, self._architecture)
+            return params._replace(b=self._zeros.b, c=self._zeros.c)
+        return params
 
 
 class Epochs:
@@ -224,8 +219,8 @@ class Epochs:
         self._architecture = architecture
         self._room = None
         self._training = _loops().Training(
-            params=_by_filter(params, architecture),
-            grads=_by_filter(grads, architecture),
+            params=params,
+            grads=grads,
             theta=theta,
             dtheta=dtheta,
             learn_filters=learn_filters,

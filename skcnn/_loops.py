@@ -15,8 +15,8 @@ of its ways to memory and back; W is filled up with places that see only zeros::
     padded   an image, zeros around it   (C * (H + K - 1) * (W + K - 1) + n_pixels,)
     b, W     filters as rows             (F,), (F, 9 * m)
     z, dz    response of one filter      (n_pixels,) = (H * (W + K - 1),)
-    A, dA    after pooling and ReLU      (F, n_cells)
-    V, c     dense weights               (n_outputs, F, n_cells), (n_outputs,)
+    A, dA    after pooling and ReLU      (F * n_cells,)
+    V, c     dense weights               (n_outputs, F * n_cells), (n_outputs,)
 
 Numbers are cast to the dtype of the arrays, lest float32 become float64 on the way, and indices
 that cannot be negative are unsigned, lest each be compared with 0.
@@ -75,8 +75,8 @@ class Room(NamedTuple):
     lines: np.ndarray  # (W + K - 1,), of their windows, where they are
     winners: np.ndarray  # (n, F, n_cells), pixels with the greatest responses of their windows
     outside: np.ndarray  # (n_cells,), 1 for pixels that are in no image, else 0
-    A: np.ndarray  # (n, F, n_cells)
-    dA: np.ndarray  # (n, F, n_cells)
+    A: np.ndarray  # (n, F * n_cells)
+    dA: np.ndarray  # (n, F * n_cells)
     dT: np.ndarray  # (n, n_outputs)
     counts: np.ndarray  # (n,), whether dT is not 0
 
@@ -274,8 +274,9 @@ def activate(sizes, b, W, x, room, m):
     pools = sizes.window_height * sizes.window_width > 1
     padded = room.padded[m]
     pad_image(x, sizes, padded)
+    n_cells = room.outside.size
     for f in range(len(b)):
-        a = room.A[m, f]
+        a = room.A[m, f * n_cells : (f + 1) * n_cells]
         z = room.z if pools else a
         conv_forward(padded, room.offsets, W[f], z)
         if pools:
@@ -288,9 +289,11 @@ def activate_backward(sizes, db, dW, room, m):
     """Add the gradients of the filters, given dA in place m of the room."""
     pools = sizes.window_height * sizes.window_width > 1
     padded = room.padded[m]
+    n_cells = room.outside.size
     for f in range(len(db)):
-        da = room.dA[m, f]
-        db[f] += relu_backward(da, room.A[m, f])
+        cells = slice(f * n_cells, (f + 1) * n_cells)
+        da = room.dA[m, cells]
+        db[f] += relu_backward(da, room.A[m, cells])
         dz = room.dz if pools else da
         if pools:
             pool_backward(da, room.winners[m, f], dz)
@@ -302,10 +305,7 @@ def dense_forward(A, params, T, first, n_images):
     """T = A V' + c, for the images from the first."""
     for k in range(len(params.c)):
         for m in range(n_images):
-            total = params.c[k]
-            for f in range(len(params.b)):
-                total += dot(A[m, f], params.V[k, f])
-            T[first + m, k] = total
+            T[first + m, k] = dot(A[m], params.V[k]) + params.c[k]
 
 
 @inner
@@ -315,20 +315,18 @@ def dense_backward(room, params, grads, learn_filters, learn_dense, n_images, ar
     The first images of a batch overwrite dV, which saves a way to memory and back.
     """
     for k in range(len(params.c)):
-        for f in range(len(params.b)):
-            for m in range(n_images):
-                is_first = are_first and m == 0
-                if room.counts[m] and learn_filters and k == 0:
-                    scale(room.dT[m, k], params.V[k, f], room.dA[m, f])
-                elif room.counts[m] and learn_filters:
-                    add_scaled(room.dT[m, k], params.V[k, f], room.dA[m, f])
-                if learn_dense and is_first:
-                    scale(room.dT[m, k], room.A[m, f], grads.V[k, f])
-                elif room.counts[m] and learn_dense:
-                    add_scaled(room.dT[m, k], room.A[m, f], grads.V[k, f])
-        if learn_dense:
-            for m in range(n_images):
-                grads.c[k] += room.dT[m, k]
+        for m in range(n_images):
+            dt = room.dT[m, k]
+            if learn_filters and room.counts[m] and k == 0:
+                scale(dt, params.V[k], room.dA[m])
+            elif learn_filters and room.counts[m]:
+                add_scaled(dt, params.V[k], room.dA[m])
+            if learn_dense and are_first and m == 0:
+                scale(dt, room.A[m], grads.V[k])
+            elif learn_dense and room.counts[m]:
+                add_scaled(dt, room.A[m], grads.V[k])
+            if learn_dense:
+                grads.c[k] += dt
 
 
 @inner
@@ -415,8 +413,8 @@ def batch_gradient(sizes, training, data, room, T, start, stop):
     if training.alpha > 0:
         for f in range(len(params.b)):
             add_scaled(training.alpha, params.W[f], grads.W[f])
-            for k in range(len(params.c)):
-                add_scaled(training.alpha, params.V[k, f], grads.V[k, f])
+        for k in range(len(params.c)):
+            add_scaled(training.alpha, params.V[k], grads.V[k])
 
 
 @outer
