@@ -4,18 +4,44 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
+from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
 
 @cache
 def _controller():
-    """The thread pools that are loaded; finding them takes longer than an epoch may."""
-    return ThreadpoolController()
+    """The thread pools of BLAS that are loaded; finding them takes longer than an epoch may."""
+    return ThreadpoolController().select(user_api="blas")
 
 
-def _run_in(function, context, *task):
-    return context.run(function, *task)
+class _OneThreadInBlas:
+    """Holds BLAS to one thread as long as it has users, who may come and go in any order."""
+
+    def __init__(self):
+        self._lock = Lock()
+        self._n_users = 0
+        self._limiter = None
+
+    def begin(self):
+        """Return how many threads BLAS may use that it will not, for the new user."""
+        with self._lock:
+            self._n_users += 1
+            if self._n_users > 1:
+                return 1
+            n_threads = max((pool["num_threads"] for pool in _controller().info()), default=1)
+            self._limiter = _controller().limit(limits=1)
+            return n_threads
+
+    def end(self):
+        """Give BLAS its threads back when the last user goes."""
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                self._limiter.restore_original_limits()
+
+
+_one_thread_in_blas = _OneThreadInBlas()
 
 
 @contextmanager
@@ -27,16 +53,16 @@ def threads():
     one. A thread for each of several parts of a batch is another matter.
 
     Whoever runs several trainings at once, or limits the threads of BLAS by ``OMP_NUM_THREADS`` or
-    threadpoolctl, limits these: the processes of joblib have as many as there are cores for each.
+    threadpoolctl, limits these: the processes of joblib have as many as there are cores for each,
+    and of several trainings in the threads of one process only the first has more than one.
 
     Yields
     ------
     map : callable
         Like the built-in one, but at the same time where there are several threads.
     """
-    blas = _controller().select(user_api="blas")
-    n_threads = max((library["num_threads"] for library in blas.info()), default=1)
-    with blas.limit(limits=1):
+    n_threads = _one_thread_in_blas.begin()
+    try:
         if n_threads == 1:
             yield map
             return
@@ -51,3 +77,5 @@ def threads():
                 )
 
             yield map_in_threads
+    finally:
+        _one_thread_in_blas.end()

@@ -20,7 +20,10 @@ HOUSE = {
     "_solvers": {"math", "numpy", "scipy"},
     "_failure": {"contextlib"},
     "_holdout": {"hashlib", "numpy"},
-    "_threads": {"concurrent", "contextlib", "contextvars", "functools", "threadpoolctl"},
+    "_threads": {
+        *("concurrent", "contextlib", "contextvars", "functools", "threading"),
+        "threadpoolctl",
+    },
     "_training": {"numpy", "_layers"},
     "_classifier": {
         *("contextlib", "copy", "numbers", "warnings", "numpy", "sklearn"),

@@ -1,0 +1,69 @@
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from skcnn._threads import threads
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture(autouse=True)
+def three_threads_in_blas():
+    with threadpool_limits(3, user_api="blas"):
+        yield
+
+
+def test_blas_has_one_thread_meanwhile():
+    with threads():
+        assert blas_threads() == {1}
+    assert blas_threads() == {3}
+
+
+def test_blas_has_its_threads_back_after_a_failure():
+    with pytest.raises(ZeroDivisionError), threads():
+        1 / 0  # noqa: B018
+    assert blas_threads() == {3}
+
+
+def test_users_may_come_and_go_in_any_order():
+    first, second = threads(), threads()
+    first.__enter__()
+    assert second.__enter__() is map
+    first.__exit__(None, None, None)
+    assert blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == {3}
+
+
+def test_results_come_in_order_from_as_many_threads():
+    all_there = threading.Barrier(3, timeout=60)
+
+    def function(number, letter):
+        all_there.wait()  # only passed by three threads at the same time
+        return letter * number
+
+    with threads() as map_in_threads:
+        assert list(map_in_threads(function, [1, 2, 3], "abc")) == ["a", "bb", "ccc"]
+
+
+def test_one_thread_is_nobody_elses():
+    with threadpool_limits(1, user_api="blas"), threads() as map_in_threads:
+        (ident,) = map_in_threads(lambda _: threading.get_ident(), [0])
+    assert map_in_threads is map
+    assert ident == threading.get_ident()
+
+
+def test_threads_know_what_to_do_about_overflow():
+    def overflow(number):
+        return np.float32(1e38) * number
+
+    numbers = [np.float32(10)] * 4
+    with np.errstate(over="raise"), threads() as map_in_threads:
+        with pytest.raises(FloatingPointError):
+            list(map_in_threads(overflow, numbers))
+    with np.errstate(over="ignore"), threads() as map_in_threads:
+        assert list(map_in_threads(overflow, numbers)) == [np.inf] * 4
