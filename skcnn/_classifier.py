@@ -199,8 +199,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     Sample weights are scaled to mean 1, so that a step on one sample has its weight and a full
     batch is the weighted mean. Samples of weight 0 are not visited.
 
-    Where numba is installed, the extra "fast", the network is computed in compiled loops, which give
-    the same weights to rounding; the environment variable ``SKCNN_FAST=0`` goes without. Large
+    Where numba is installed, by the extra "fast", the network is computed in compiled loops, which
+    give the same weights to rounding; the environment variable ``SKCNN_FAST=0`` goes without. Large
     batches are computed by as many threads as BLAS may use; the weights do not depend on how many
     there are.
 
