@@ -35,6 +35,12 @@ def paths():
     return {"NumPy": False, "fast": True} if _fast.is_there() else {"NumPy": False}
 
 
+def whole_epochs(run, n, n_samples):
+    """Return the seconds that a run takes for some samples, measured on no fewer than n."""
+    at_least = max(n_samples, n)
+    return run(at_least) * n_samples / at_least
+
+
 def along(axis, repeats, seconds=0.3):
     """Return microseconds a sample along an axis, {path: {value: times}}."""
     runs = {}
@@ -45,7 +51,7 @@ def along(axis, repeats, seconds=0.3):
             else:
                 cell, n = replace(BASE, **{FIELDS[axis]: value}), 2048
             run = peers.skcnn(cell, *cell.data(n), fast=fast)
-            runs[name, value] = lambda samples, run=run, n=n: run(max(samples, n))
+            runs[name, value] = partial(whole_epochs, run, n)
     times = measure.per_sample(runs, seconds, repeats, smallest=max(AXES["n, images"][:2]))
     result = {}
     for (name, value), of in times.items():
@@ -137,15 +143,20 @@ def report(result):
 def plot(curves, path):
     """Draw the times along each axis into a file."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
-    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.6), sharey=False)
+    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.6), sharey=True)
     for ax, (axis, of_paths) in zip(axes, curves.items()):
         for name, of in of_paths.items():
             medians = [measure.median(times) for times in of.values()]
             ax.loglog(list(of), medians, "o-", label=f"skcnn, {name}")
-        ax.set(xlabel=axis, ylabel="microseconds a sample")
+        ax.set_xlabel(axis)
         ax.set_xticks(list(of), [str(value) for value in of])
         ax.minorticks_off()
+        ax.grid(axis="y", alpha=0.3)
+    axes[0].set_ylabel("microseconds a sample")
+    axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0].yaxis.set_major_formatter("{x:g}")
     axes[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=100)
