@@ -121,6 +121,22 @@ def test_epochs_are_gathered_in_chunks_of_whole_batches(monkeypatch):
 
 
 @needs_numba
+def test_nothing_is_compiled_again_for_arrays_of_another_kind():
+    from skcnn import _loops
+
+    X, y, _ = problem()
+    fitted = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
+    n_compiled = len(_loops.adam_epoch.signatures), len(_loops.logits.signatures)
+    read_only = X.copy()
+    read_only.flags.writeable = False  # as joblib gives large arrays to its processes
+    for other in (read_only, np.asfortranarray(X), X[::-1][::-1], X.astype(">f8"), X.tolist()):
+        again = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(other, y)
+        assert_array_equal(again.coef_, fitted.coef_)
+        assert_array_equal(again.predict_proba(other), fitted.predict_proba(X))
+    assert (len(_loops.adam_epoch.signatures), len(_loops.logits.signatures)) == n_compiled
+
+
+@needs_numba
 @pytest.mark.parametrize("pool_size", [1, 2])
 def test_a_value_that_is_no_number_is_not_lost(monkeypatch, pool_size):
     architecture = _parameters.Architecture(4, 4, 1, 3, 1, pool_size, 1)
