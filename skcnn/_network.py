@@ -109,8 +109,10 @@ class Workspace:
         return params
 
     def _convolution(self, n):
-        """Return the convolution for n images."""
+        """Return the convolution for n images; two sizes, those of a batch, are kept."""
         if n not in self._convolutions:
+            if len(self._convolutions) == 2:
+                del self._convolutions[next(iter(self._convolutions))]
             self._convolutions[n] = Convolution(self._architecture, n, self._dtype)
         return self._convolutions[n]
 
