@@ -861,6 +861,7 @@ def mapped(tmp_path):
 
 def peak_memory(function):
     """The most bytes that NumPy and Python held during a call, beyond those before it."""
+    function()  # what is loaded or compiled at the first call does not count
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     function()
