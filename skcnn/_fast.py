@@ -56,10 +56,6 @@ def _n_cells(architecture):
     return architecture.n_windows if pools else architecture.H * _row(architecture)
 
 
-def _bytes_an_image(architecture, dtype):
-    return architecture.H * architecture.W * architecture.C * dtype.itemsize
-
-
 def _sizes(architecture):
     """Return the sizes that the loops want."""
     H, W, C, K, *_ = architecture
@@ -176,7 +172,7 @@ class Workspace:
 
     def _blocks(self, n):
         """Yield n images in blocks that are converted together, as slices."""
-        size = max(1, CHUNK_BYTES // _bytes_an_image(self._architecture, self._dtype))
+        size = max(1, CHUNK_BYTES // (self._architecture.n_values * self._dtype.itemsize))
         for start in range(0, n, size):
             yield slice(start, min(start + size, n))
 

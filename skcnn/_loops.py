@@ -58,11 +58,6 @@ class Sizes(NamedTuple):
     window_height: int
     window_width: int
 
-    @property
-    def n_pixels(self):
-        """Length of a response."""
-        return self.H * self.row
-
 
 class Room(NamedTuple):
     """What n images need on their way forward and backward."""

@@ -123,6 +123,15 @@ class Workspace:
             T[rows], _ = self._forward(params, X[rows])
         return T
 
+    def feature_maps(self, params, X):
+        """Return A of images, without pooling, as an array of shape (n, H, W, F)."""
+        H, W, _, _, F, *_ = self._architecture
+        maps = np.empty((X.shape[0], H * W, F), self._dtype)
+        for rows in self._blocks(X.shape[0]):
+            convolution = self._activate(params, X[rows])
+            maps[rows] = convolution.A.reshape(-1, F, H * W).swapaxes(1, 2)
+        return maps.reshape(-1, H, W, F)
+
     def logits_and_grad(self, params, grads, X, Y, s):
         """Return the logits of images, and write the gradient of their weighted loss."""
         if X.shape[0] <= self._block_size:
@@ -141,10 +150,15 @@ class Workspace:
         """Return the blocks of n images, as slices."""
         return slices(n, -(-n // self._block_size))
 
-    def _forward(self, params, X):
-        """Return the logits of a block, and the convolution that it went through."""
+    def _activate(self, params, X):
+        """Return the convolution that a block went through."""
         convolution = self._convolution(X.shape[0])
         convolution.forward(params, dense(X))
+        return convolution
+
+    def _forward(self, params, X):
+        """Return the logits of a block, and the convolution that it went through."""
+        convolution = self._activate(params, X)
         return _layers.dense_forward(convolution.A, params.V, params.c), convolution
 
     def _of_block(self, params, grads, X, Y, s):
@@ -278,16 +292,7 @@ def feature_maps(params, X, architecture):
     X : ndarray or sparse array of n rows, or ndarray of shape (n, H, W, C)
     architecture : Architecture
     """
-    H, W, _, _, F, *_ = architecture
-    unpooled = architecture._replace(p=1)
-    maps = np.empty((X.shape[0], H * W, F), params.W.dtype)
-    most = block_size(unpooled, params.W.dtype)
-    for start in range(0, len(maps), most):
-        rows = slice(start, min(start + most, len(maps)))
-        convolution = Convolution(unpooled, rows.stop - start, params.W.dtype)
-        convolution.forward(params, dense(X[rows]))
-        maps[rows] = convolution.A.reshape(-1, F, H * W).swapaxes(1, 2)
-    return maps.reshape(-1, H, W, F)
+    return Workspace(architecture._replace(p=1), params.W.dtype).feature_maps(params, X)
 
 
 def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
@@ -423,8 +428,7 @@ class Objective:
 
     def _chunks(self, order, batch_size):
         """Yield an order in pieces of some whole batches, that are gathered at a time."""
-        architecture, itemsize = self._architecture, self.theta.itemsize
-        bytes_a_batch = batch_size * architecture.H * architecture.W * architecture.C * itemsize
+        bytes_a_batch = batch_size * self._architecture.n_values * self.theta.itemsize
         size = max(1, CHUNK_BYTES // bytes_a_batch) * batch_size
         for start in range(0, len(order), size):
             yield order[start : start + size]

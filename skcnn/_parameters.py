@@ -45,9 +45,14 @@ class Architecture(NamedTuple):
         return self.n_windows * self.F
 
     @property
+    def n_values(self):
+        """Number of values of an image."""
+        return self.H * self.W * self.C
+
+    @property
     def work(self):
         """Number of multiplications in the response to an image."""
-        return self.H * self.W * self.C * self.K**2 * self.F
+        return self.n_values * self.K**2 * self.F
 
     @property
     def shapes(self):

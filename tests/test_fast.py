@@ -114,7 +114,7 @@ def test_a_stream_may_go_on_along_the_other_path(monkeypatch, paths, params):
 def test_epochs_are_gathered_in_chunks_of_whole_batches(monkeypatch):
     X, y, s = problem()
     whole = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
-    monkeypatch.setattr(_fast, "CHUNK_BYTES", 9 * 72 * 8)  # nine images, so two batches
+    monkeypatch.setattr(_network, "CHUNK_BYTES", 9 * 72 * 8)  # nine images, so two batches
     chunked = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
     assert_array_equal(chunked.coef_, whole.coef_)
     assert chunked.loss_curve_ == whole.loss_curve_
@@ -138,7 +138,7 @@ def test_nothing_is_compiled_again_for_arrays_of_another_kind():
 
 @needs_numba
 @pytest.mark.parametrize("pool_size", [1, 2])
-def test_a_value_that_is_no_number_is_not_lost(monkeypatch, pool_size):
+def test_a_value_that_is_no_number_is_not_lost(pool_size):
     architecture = _parameters.Architecture(4, 4, 1, 3, 1, pool_size, 1)
     params = _parameters.init_params(architecture, np.random.RandomState(0), np.float64)
     params.W[0, 4] = np.nan
