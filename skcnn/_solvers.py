@@ -13,6 +13,8 @@ import numpy as np
 from scipy.linalg.blas import daxpy, saxpy
 from scipy.optimize import minimize
 
+AXPY = {np.dtype(np.float32): saxpy, np.dtype(np.float64): daxpy}
+
 
 class SGD:
     r"""Stochastic gradient descent, plain or with momentum.
@@ -51,8 +53,7 @@ class SGD:
             velocity -= gradient
             theta += velocity
         else:
-            add_scaled = saxpy if theta.dtype == np.float32 else daxpy  # in place, in one pass
-            add_scaled(gradient, theta, a=-eta)
+            AXPY[theta.dtype](gradient, theta, a=-eta)  # in place, in one pass
 
     def run_compiled(self, loops, of_images, eta):
         """Take steps in compiled loops; see `skcnn._loops.sgd_epoch`."""

@@ -12,7 +12,7 @@ import skcnn
 HOUSE = {
     "__init__": {"_classifier", "_scaler"},
     "_images": {"math", "numpy"},
-    "_layers": {"numpy", "scipy"},
+    "_layers": {"functools", "numpy", "scipy"},
     "_parameters": {"math", "typing", "numpy"},
     "_loops": {"typing", "numpy", "numba"},
     "_fast": {"functools", "math", "os", "sys", "warnings", "numpy", "_loops", "_parameters"},

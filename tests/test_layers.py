@@ -15,8 +15,10 @@ def response(X, W, b=0):
     n, height, width, n_channels = X.shape
     n_filters, K = W.shape[:2]
     padded, interior = _layers.pad_images(*X.shape, K, X.dtype)
-    interior[...] = X
-    patches = np.ascontiguousarray(_layers.conv_windows(padded, K, pool=(1, 1)))
+    interior[...] = X.reshape(interior.shape)
+    patches = _layers.conv_windows(padded, height, width, K, pool=(1, 1)).copy()
+    for beyond in _layers.beyond_the_edges(patches, width, K):
+        beyond.fill(0)
     Z = np.empty((n_filters, height * width * n), X.dtype)
     _layers.conv_forward(patches.reshape(K * K * n_channels, -1), W.reshape(n_filters, -1), out=Z)
     return Z.reshape(n_filters, height, width, n).transpose(3, 1, 2, 0) + b
