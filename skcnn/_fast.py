@@ -45,50 +45,56 @@ def is_there():
     return os.environ.get("SKCNN_FAST", "1") != "0" and _loops() is not None
 
 
-def _row(architecture):
-    """Length of a row of pixels in the loops."""
-    return architecture.W + architecture.K - 1
-
-
-def _n_cells(architecture):
-    """Number of cells of A for a filter: pixels in their rows, or pooling windows."""
-    pools = prod(architecture.pool) > 1
-    return architecture.n_windows if pools else architecture.H * _row(architecture)
-
-
 def _sizes(architecture):
     """Return the sizes that the loops want."""
     H, W, C, K, *_ = architecture
-    return _loops().Sizes(H, W, C, K, _row(architecture), *architecture.pool)
+    p, q = architecture.pool
+    n_shifts, n_rows = (1, H + K - 1) if p == 1 else (p + K - 1, H // p)
+    row = -(-(W + K - 1) // q)
+    return _loops().Sizes(H, W, C, K, p, q, row, n_shifts, n_rows)
+
+
+def _n_cells(architecture):
+    """Number of values of A for a filter, in the image or not."""
+    sizes = _sizes(architecture)
+    return sizes.H // sizes.p * sizes.row
+
+
+def _offsets(architecture, n_padded):
+    """Return how much further on than a pixel is what each place of the filters sees of it.
+
+    ``n_padded`` is where only zeros are.
+    """
+    sizes, K, C = _sizes(architecture), architecture.K, architecture.C
+    u, v, c = np.indices((K, K, C)).reshape(3, -1)
+    offsets = np.full((sizes.q, Workspace.shapes(architecture).W[1]), n_padded, np.uintp)
+    rows_a_shift = 1 if sizes.p == 1 else sizes.n_rows
+    for phase in range(sizes.q):
+        column = phase + v
+        rows = (c * sizes.q + column % sizes.q) * sizes.n_shifts * sizes.n_rows + u * rows_a_shift
+        offsets[phase, : len(u)] = rows * sizes.row + column // sizes.q
+    return offsets
 
 
 def _room(architecture, dtype, n_images):
     """Return the room in the loops for as many images as go through the network together."""
-    H, W, C, K, F, _, n_outputs = architecture
-    row = _row(architecture)
-    n_pixels, n_padded = H * row, C * (H + K - 1) * row
-    shapes = Workspace.shapes(architecture)
-    of_images = 2 * F * _n_cells(architecture) * dtype.itemsize
-    of_weights = 2 * prod(shapes.V) * dtype.itemsize
+    F, n_outputs = architecture.F, architecture.n_outputs
+    sizes, n_cells = _sizes(architecture), _n_cells(architecture)
+    n_padded = sizes.C * sizes.q * sizes.n_shifts * sizes.n_rows * sizes.row
+    of_images = 2 * F * n_cells * dtype.itemsize
+    of_weights = 2 * prod(Workspace.shapes(architecture).V) * dtype.itemsize
     together = CACHE_BYTES // of_images if of_weights > CACHE_BYTES else 1
     n = max(1, min(together, n_images))
-    u, v, c = np.indices((K, K, C)).reshape(3, -1)
-    offsets = np.full(shapes.W[1], n_padded)  # where only zeros are
-    offsets[: len(u)] = (c * (H + K - 1) + u) * row + v
-    z, dz = np.zeros((2, n_pixels), dtype)
-    A, dA = np.zeros((2, n, F * _n_cells(architecture)), dtype)
-    outside = np.zeros(_n_cells(architecture), dtype)
-    pools = prod(architecture.pool) > 1
-    if not pools:
-        outside.reshape(H, row)[:, W:] = 1
+    z, dz = np.zeros((2, sizes.q, sizes.p * n_cells), dtype)
+    A, dA = np.zeros((2, n, F * n_cells), dtype)
+    outside = np.zeros(n_cells, dtype)
+    outside.reshape(-1, sizes.row)[:, sizes.W // sizes.q :] = 1
     return _loops().Room(
-        padded=np.zeros((n, n_padded + n_pixels), dtype),
-        offsets=offsets.astype(np.uintp),
+        padded=np.zeros((n, n_padded + z.size), dtype),
+        offsets=_offsets(architecture, n_padded),
         z=z,
         dz=dz,
-        greatest=np.zeros(row, dtype),
-        lines=np.zeros(row, dtype),
-        winners=np.zeros((n, F, outside.size if pools else 0), np.uintp),
+        winners=np.zeros((n, F, n_cells if sizes.p * sizes.q > 1 else 0), dtype),
         outside=outside,
         A=A,
         dA=dA,
@@ -138,11 +144,10 @@ class Workspace:
     @staticmethod
     def parameters(params, architecture):
         """Return the views of params where those are that users know."""
-        H, W, C, K, F, _, n_outputs = architecture
-        V = params.V.reshape(n_outputs, F, -1)
-        if prod(architecture.pool) == 1:
-            V = V.reshape(n_outputs, F, H, -1)[..., :W]
-        return params._replace(W=params.W[:, : K * K * C], V=V)
+        sizes = _sizes(architecture)
+        V = params.V.reshape(architecture.n_outputs, architecture.F, -1, sizes.row)
+        V = V[..., : sizes.W // sizes.q]
+        return params._replace(W=params.W[:, : sizes.K**2 * sizes.C], V=V)
 
     def logits(self, params, X):
         """Return the logits of images, see `skcnn._network.logits`."""

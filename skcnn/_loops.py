@@ -7,14 +7,22 @@ one image in two microseconds. Tests hold them to the first.
 The layout is made for long loops, which become vector instructions. An image lies with its zeros
 around, channel by channel, in rows of W + K - 1 pixels. Then what a place (u, v, c) of a filter
 sees is the same number of values further on for every pixel, its *offset*, and one loop over all
-pixels does for each place. A response has rows of the same length, and the cells of A and V are its
-pixels, or the pooling windows where there are any; the K - 1 pixels too many in a row are 0 in A
-and in V. Places are taken nine at a time, all of a filter of side 3, which spares the response most
-of its ways to memory and back; W is filled up with places that see only zeros::
+pixels does for each place. A response has rows of the same length, and so have A and V; the K - 1
+pixels too many at the end of a row are 0 in A and in V. Places are taken nine at a time, all of a
+filter of side 3, which spares the response most of its ways to memory and back; W is filled up with
+places that see only zeros.
 
-    padded   an image, zeros around it   (C * (H + K - 1) * (W + K - 1) + n_pixels,)
+With pooling, the windows' first pixels come first, then their second ones, and so on, so that
+pooling compares long runs too. For windows of q columns the columns 0, q, 2q, ... of an image lie
+together, then 1, q + 1, ...: its q *phases*. For windows of p rows each phase holds the rows 0, p,
+2p, ..., then 1, p + 1, ... up to p + K - 2: its *shifts*, in which most rows stand several times,
+so that those that two corners of the windows see at a place are always as far apart::
+
+    padded   an image, zeros around it   (C * q * n_shifts * n_rows * row + p * n_cells,)
+    row      length of a row             (W + K - 1) / q, rounded up
+    n_shifts, n_rows                     p + K - 1 of H//p rows; without pooling 1 of H + K - 1
     b, W     filters as rows             (F,), (F, 9 * m)
-    z, dz    response of one filter      (n_pixels,) = (H * (W + K - 1),)
+    z, dz    response of one filter      (q, p * n_cells), n_cells = H//p * row
     A, dA    after pooling and ReLU      (F * n_cells,)
     V, c     dense weights               (n_outputs, F * n_cells), (n_outputs,)
 
@@ -48,27 +56,27 @@ def outer(function):
 
 
 class Sizes(NamedTuple):
-    """The sizes of the network: those of an architecture, and the sides of its windows."""
+    """The sizes that pooling and zeros around an image depend on."""
 
     H: int
     W: int
     C: int
     K: int
-    row: int  # W + K - 1
-    window_height: int
-    window_width: int
+    p: int  # height of a window
+    q: int  # width of a window
+    row: int
+    n_shifts: int
+    n_rows: int
 
 
 class Room(NamedTuple):
     """What n images need on their way forward and backward."""
 
     padded: np.ndarray  # (n, ...)
-    offsets: np.ndarray  # (9 * m,)
-    z: np.ndarray  # (n_pixels,)
-    dz: np.ndarray  # (n_pixels,)
-    greatest: np.ndarray  # (W + K - 1,), responses
-    lines: np.ndarray  # (W + K - 1,), of their windows, where they are
-    winners: np.ndarray  # (n, F, n_cells), pixels with the greatest responses of their windows
+    offsets: np.ndarray  # (q, 9 * m)
+    z: np.ndarray  # (q, p * n_cells)
+    dz: np.ndarray  # (q, p * n_cells)
+    winners: np.ndarray  # (n, F, n_cells), corners with the greatest responses of their windows
     outside: np.ndarray  # (n_cells,), 1 for pixels that are in no image, else 0
     A: np.ndarray  # (n, F * n_cells)
     dA: np.ndarray  # (n, F * n_cells)
@@ -79,19 +87,25 @@ class Room(NamedTuple):
 @inner
 def pad_image(x, sizes, padded):
     """Copy an image of H * W * C values, channels last, between the zeros."""
-    H, W, C = sizes.H, sizes.W, sizes.C
-    before = sizes.K // 2
+    C, q, before = sizes.C, sizes.q, sizes.K // 2
+    start = 0
     for c in range(C):
-        for i in range(H):
-            start = (c * (H + sizes.K - 1) + i + before) * sizes.row + before
-            to = padded[start : start + W]
-            if C == 1:
-                of = x[i * W : (i + 1) * W]
-                for j in range(W):
-                    to[j] = of[j]
-            else:
-                for j in range(W):
-                    to[j] = x[(i * W + j) * C + c]
+        for phase in range(q):
+            first = (phase - before) % q  # the first column of the image in this phase
+            n_columns = (sizes.W - first + q - 1) // q
+            for shift in range(sizes.n_shifts):
+                for k in range(sizes.n_rows):
+                    i = k * sizes.p + shift - before
+                    if 0 <= i < sizes.H:
+                        to = padded[start + (first + before) // q :]
+                        of = x[(i * sizes.W + first) * C + c :]
+                        if C * q == 1:
+                            for j in range(n_columns):
+                                to[j] = of[j]
+                        else:
+                            for j in range(n_columns):
+                                to[j] = of[j * C * q]
+                    start += sizes.row
 
 
 @inner
@@ -147,49 +161,33 @@ def conv_backward(dz, padded, offsets, dw):
 
 
 @inner
-def pool_forward(z, sizes, greatest, lines, winners, a):
-    """a[w] = the greatest z[q] of the pixels q of window w; winners[w] = the first such q.
+def pool_forward(z, winners, a):
+    """a[w] = the greatest z[k, w] of the corners k of window w; winners[w] = the first such k.
 
-    First the greatest of each column of a window is found, for a line of windows at a time, then
-    the greatest of these; so the first is that of the first column. Comparisons give numbers to
-    count with and not branches, which would be guessed wrong half the time, and take three times as
-    long.
+    Comparisons give numbers and not branches, which would be guessed wrong half the time.
     """
-    row, height, width = sizes.row, sizes.window_height, sizes.window_width
-    n_columns = sizes.W // width
-    for i in range(sizes.H // height):
-        start = i * height * row
-        first = z[start : start + row]
-        for j in range(row):
-            greatest[j] = first[j]
-            lines[j] = 0
-        for k in range(1, height):
-            line = z[start + k * row : start + (k + 1) * row]
-            number = z.dtype.type(k)
-            for j in range(row):
-                value, best, of = line[j], greatest[j], lines[j]
-                better = value > best
-                greatest[j] = value if better else best
-                lines[j] = number if better else of
-        for j in range(n_columns):
-            column = np.uintp(j * width)
-            best = greatest[column]
-            for m in range(1, width):
-                other = np.uintp(j * width + m)
-                better = np.uintp(greatest[other] > best)
-                best = max(best, greatest[other])
-                column += better * (other - column)
-            a[i * n_columns + j] = best
-            q = np.uintp(start) + np.uintp(lines[column]) * np.uintp(row) + column
-            winners[i * n_columns + j] = q
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    for w in range(a.size):
+        better = z[1, w] > z[0, w]
+        a[w] = z[1, w] if better else z[0, w]
+        winners[w] = one if better else zero
+    for k in range(2, len(z)):
+        corner = z.dtype.type(k)
+        for w in range(a.size):
+            value, best, winner = z[k, w], a[w], winners[w]
+            better = value > best
+            a[w] = value if better else best
+            winners[w] = corner if better else winner
 
 
 @inner
 def pool_backward(da, winners, dz):
-    """dz[winners[w]] = da[w], and 0 elsewhere."""
-    dz[:] = 0
-    for w in range(da.size):
-        dz[winners[w]] = da[w]
+    """dz[k, w] = da[w] for the corner k that won window w, and 0 for the others."""
+    zero = da.dtype.type(0)
+    for k in range(len(dz)):
+        corner, to = da.dtype.type(k), dz[k]
+        for w in range(da.size):
+            to[w] = da[w] if winners[w] == corner else zero
 
 
 @inner
@@ -266,33 +264,35 @@ def log_loss_backward(t, y, s, dt):
 @inner
 def activate(sizes, b, W, x, room, m):
     """Write A of an image, in place m of the room."""
-    pools = sizes.window_height * sizes.window_width > 1
     padded = room.padded[m]
     pad_image(x, sizes, padded)
     n_cells = room.outside.size
     for f in range(len(b)):
         a = room.A[m, f * n_cells : (f + 1) * n_cells]
-        z = room.z if pools else a
-        conv_forward(padded, room.offsets, W[f], z)
-        if pools:
-            pool_forward(z, sizes, room.greatest, room.lines, room.winners[m, f], a)
+        if sizes.p * sizes.q > 1:
+            for phase in range(sizes.q):
+                conv_forward(padded, room.offsets[phase], W[f], room.z[phase])
+            pool_forward(room.z.reshape(-1, n_cells), room.winners[m, f], a)
+        else:
+            conv_forward(padded, room.offsets[0], W[f], a)
         relu_forward(a, b[f], room.outside)
 
 
 @inner
 def activate_backward(sizes, db, dW, room, m):
     """Add the gradients of the filters, given dA in place m of the room."""
-    pools = sizes.window_height * sizes.window_width > 1
     padded = room.padded[m]
     n_cells = room.outside.size
     for f in range(len(db)):
         cells = slice(f * n_cells, (f + 1) * n_cells)
         da = room.dA[m, cells]
         db[f] += relu_backward(da, room.A[m, cells])
-        dz = room.dz if pools else da
-        if pools:
-            pool_backward(da, room.winners[m, f], dz)
-        conv_backward(dz, padded, room.offsets, dW[f])
+        if sizes.p * sizes.q > 1:
+            pool_backward(da, room.winners[m, f], room.dz.reshape(-1, n_cells))
+            for phase in range(sizes.q):
+                conv_backward(room.dz[phase], padded, room.offsets[phase], dW[f])
+        else:
+            conv_backward(da, padded, room.offsets[0], dW[f])
 
 
 @inner

@@ -59,7 +59,7 @@ def test_same_weights(monkeypatch, solver, batch_size, params):
 
 @needs_numba
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("shape", [(6, 5, 3), (1, 20), (2, 2)])
+@pytest.mark.parametrize("shape", [(6, 5, 3), (1, 20), (20, 1), (2, 2)])
 @pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-9), (np.float32, 1e-3)])
 def test_same_weights_for_images_of_any_kind(monkeypatch, n_classes, shape, dtype, rtol):
     X, y, s = problem(shape=shape, n_classes=n_classes, dtype=dtype)
@@ -114,7 +114,8 @@ def test_a_stream_may_go_on_along_the_other_path(monkeypatch, paths, params):
 def test_epochs_are_gathered_in_chunks_of_whole_batches(monkeypatch):
     X, y, s = problem()
     whole = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
-    monkeypatch.setattr(_network, "CHUNK_BYTES", 9 * 72 * 8)  # nine images, so two batches
+    nine_images = 9 * 72 * 8  # so two batches
+    monkeypatch.setattr(_network, "COMPILED_CHUNK_BYTES", nine_images)
     chunked = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
     assert_array_equal(chunked.coef_, whole.coef_)
     assert chunked.loss_curve_ == whole.loss_curve_

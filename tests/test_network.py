@@ -266,11 +266,11 @@ def test_loss_for_all_data_at_once():
     architecture = Architecture(H=4, W=5, C=1, K=3, F=2, p=2, n_outputs=3)
     theta, X, y, s = random_problem(architecture, seed=0, n=5)
     objective = objective_at(np.zeros_like(theta), X, y, 7 * s, architecture, alpha=0.3)
-    loss, gradient = objective.loss_and_gradient(theta)
+    at_theta = objective_at(theta, X, y, s, architecture, alpha=0.3)
+    loss, gradient = objective.loss_and_gradient(at_theta.theta)
     params = _parameters.split(theta, architecture.shapes)
     for_oracle = as_in_the_mathematics(params, architecture)
     assert_allclose(loss, oracle.loss(X, y, s, *for_oracle, alpha=0.3, p=2))
-    at_theta = objective_at(theta, X, y, s, architecture, alpha=0.3)
     assert_allclose(gradient, gradient_at(at_theta, np.arange(5)), atol=1e-15)
 
 
