@@ -18,7 +18,8 @@ def test_two_classes_with_the_defaults(fashion_train, fashion_test):
 
 
 def test_two_classes_with_many_filters(fashion_train, fashion_test):
-    # 0.9895 to 0.9905 for five seeds; a dense network and gradient boosting have 0.984.
+    # 0.990 to 0.9925 for five seeds, with compiled loops and without; a dense network and gradient
+    # boosting have 0.984.
     measured = accuracy(
         fashion_train,
         fashion_test,
@@ -28,11 +29,11 @@ def test_two_classes_with_many_filters(fashion_train, fashion_test):
         pool_size=2,
         solver="sgd",
         momentum=0.9,
-        eta=0.03,
+        eta=0.02,
         learning_rate="cosine",
-        alpha=0.003,
-        batch_size=64,
+        alpha=0.002,
+        batch_size=16,
         max_iter=15,
         tol=None,
     )
-    assert measured >= 0.987
+    assert measured >= 0.99
