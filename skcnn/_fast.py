@@ -160,11 +160,10 @@ class Workspace:
             )
         return T
 
-    def logits_and_grad(self, params, grads, X, Y, s):
-        """Return the logits of images, and write the gradient of their weighted loss."""
+    def logits_and_grad(self, params, grads, X, Y, s, T):
+        """Write the logits of images into T, and the gradient of their weighted loss."""
         params = self._without_none(params)
         learnt = grads.W is not None, grads.V is not None
-        T = np.empty(Y.shape, self._dtype)
         for rows in self._blocks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, Y[rows], s[rows, 0], np.arange(len(images)))
@@ -173,7 +172,6 @@ class Workspace:
         for to, of in zip(grads, self._grads):
             if to is not None:
                 to[...] = of
-        return T
 
     def _blocks(self, n):
         """Yield n images in blocks that are converted together, as slices."""

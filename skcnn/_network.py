@@ -27,10 +27,10 @@ MAX_BYTES = 2**24
 MAX_PARTS = 8
 PART_WORK = 2**21
 
-# Images are gathered for some batches at a time, if these are small; few enough that they are still
-# in the cache when their turn comes, which spared a step on one image a tenth of its time. Compiled
-# loops, which seldom need them gathered, are given more at a time, as each call takes a while.
-CHUNK_BYTES = 2**18
+# What the filters see is gathered for some batches at a time, if these are small: that is fewer
+# calls, and still in the cache when its turn comes; it spared a step on one image a fifth of its
+# time. Compiled loops are given images for more batches at a time, as each call takes a while.
+CHUNK_BYTES = 2**20
 COMPILED_CHUNK_BYTES = 2**22
 
 
@@ -46,6 +46,8 @@ class Convolution:
 
     Attributes
     ----------
+    n_batches : int
+        How many times n images `see` takes at most.
     A, dA : ndarrays of shape (n, n_in)
         What `forward` returns, overwritten by the next one, and what `backward` goes from.
     """
@@ -54,11 +56,14 @@ class Convolution:
         H, W, C, K, F, *_ = architecture
         n_corners = prod(architecture.pool)
         shape_of_Z = F, n_corners, architecture.n_windows * n
-        padded, self.interior = _layers.pad_images(n, H, W, C, K, dtype)
+        bytes_seen = K * K * C * prod(shape_of_Z[1:]) * dtype.itemsize
+        self.n_batches = max(1, CHUNK_BYTES // max(1, bytes_seen))
+        padded, self.interior = _layers.pad_images(self.n_batches, n, H, W, C, K, dtype)
         self.windows = _layers.conv_windows(padded, H, W, K, architecture.pool)
         self.gathered = np.empty(self.windows.shape, dtype)
         self.beyond_the_edges = _layers.beyond_the_edges(self.gathered, W, K)
-        self.patches = self.gathered.reshape(K * K * C, -1)
+        self.seen = self.gathered.reshape(self.n_batches, K * K * C, -1)
+        self.patches = None
         self.Z, self.dZ = np.empty((2, *shape_of_Z), dtype)
         self.M, self.dM = self.Z[:, 0], self.dZ[:, 0]  # without pooling they are the same
         self.pools = n_corners > 1
@@ -69,21 +74,34 @@ class Convolution:
         self.A, self.dA = (maps.reshape(-1, n).T for maps in (self.maps, self.dmaps))
         self.Z_rows, self.dZ_rows = (Z.reshape(F, -1) for Z in (self.Z, self.dZ))
 
-    def forward(self, params, X):
-        """Return A of n images, rows or images of any numeric dtype, sparse or not."""
-        self.interior[...] = dense(X).reshape(self.interior.shape)
-        self.gathered[...] = self.windows
+    def see(self, X):
+        """Return the patches of each n images of some, overwritten by the next call.
+
+        The images may be rows or images of any numeric dtype, sparse or not.
+        """
+        n_batches = X.shape[0] // self.interior.shape[1]
+        interior = self.interior[:n_batches]
+        interior[...] = dense(X).reshape(interior.shape)
+        self.gathered[:n_batches] = self.windows[:n_batches]
         for patches in self.beyond_the_edges:
             patches.fill(0)
-        _layers.conv_forward(self.patches, params.W, out=self.Z_rows)
+        return self.seen[:n_batches]
+
+    def forward(self, params, patches, out_slope=None):
+        """Return A of n images, by what is seen of them.
+
+        ``out_slope`` is for the slope of ReLU; `backward` wants it to be dM.
+        """
+        self.patches = patches
+        _layers.conv_forward(patches, params.W, out=self.Z_rows)
         if self.pools:
             _layers.pool_forward(self.Z, out=self.M)
-        _layers.relu_forward(self.M, params.b, out=self.maps)
+        _layers.relu_forward(self.M, params.b, out=self.maps, out_slope=out_slope)
         return self.A
 
     def backward(self, grads):
         """Write the gradients of the filters, for the images of the last `forward`."""
-        _layers.relu_backward(self.dmaps, self.maps, grads.b, out_M=self.dM)
+        _layers.relu_backward(self.dmaps, self.dM, grads.b)
         if self.pools:
             _layers.pool_backward(self.dM, self.Z, self.M, out=self.dZ)
         _layers.conv_backward(self.dZ_rows, self.patches, grads.W)
@@ -123,52 +141,62 @@ class Workspace:
             self._convolutions[n] = Convolution(self._architecture, n, self._dtype)
         return self._convolutions[n]
 
+    def _activations(self, params, X):
+        """Yield slices that cover n images, and A of these, overwritten by the next."""
+        for rows in self._blocks(X.shape[0]):
+            convolution = self._convolution(rows.stop - rows.start)
+            (patches,) = convolution.see(X[rows])
+            yield rows, convolution.forward(params, patches)
+
     def logits(self, params, X):
         """Return the logits of images, see `logits`."""
         T = np.empty((X.shape[0], self._architecture.n_outputs), self._dtype)
-        for rows in self._blocks(X.shape[0]):
-            images = X[rows]
-            A = self._convolution(images.shape[0]).forward(params, images)
-            T[rows] = _layers.dense_forward(A, params.V, params.c)
+        for rows, A in self._activations(params, X):
+            _layers.dense_forward(A, params.V, params.c, out=T[rows])
         return T
 
     def feature_maps(self, params, X):
         """Return A of images, without pooling, as an array of shape (n, H, W, F)."""
         H, W, _, _, F, *_ = self._architecture
         maps = np.empty((X.shape[0], H * W, F), self._dtype)
-        for rows in self._blocks(X.shape[0]):
-            images = X[rows]
-            A = self._convolution(images.shape[0]).forward(params, images)
+        for rows, A in self._activations(params, X):
             maps[rows] = A.reshape(-1, F, H * W).swapaxes(1, 2)
         return maps.reshape(-1, H, W, F)
 
-    def logits_and_grad(self, params, grads, X, Y, s):
-        """Return the logits of images, and write the gradient of their weighted loss."""
-        n = len(Y)
-        if n > self._block_size:
-            return self._block_by_block(params, grads, X, Y, s)
-        convolution = self._convolution(n)
-        A = convolution.forward(params, X)
-        T = _layers.dense_forward(A, params.V, params.c)
-        dT = _layers.log_loss_backward(T, Y, s)
-        learn_filters = grads.W is not None
-        out_A = convolution.dA if learn_filters else None
-        _layers.dense_backward(dT, A, params.V, grads.V, grads.c, out_A)
-        if learn_filters:
-            convolution.backward(grads)
-        return T
-
-    def _block_by_block(self, params, grads, X, Y, s):
-        """Do the same for more images than a block has."""
-        if self._spare_grads is None:
-            self._spare_grads = empty_like(grads)
-        T, of_block = np.empty(Y.shape, self._dtype), grads
+    def logits_and_grad(self, params, grads, X, Y, s, T):
+        """Write the logits of images into T, and the gradient of their weighted loss."""
+        of_block = grads
         for rows in self._blocks(len(Y)):
-            T[rows] = self.logits_and_grad(params, of_block, X[rows], Y[rows], s[rows])
-            if of_block is not grads:
-                add(grads, of_block)
-            of_block = self._spare_grads
-        return T
+            block = (array[np.newaxis, rows] for array in (Y, s, T))
+            for _ in self.logits_and_grads(params, of_block, X[rows], *block):
+                if of_block is not grads:
+                    add(grads, of_block)
+                elif self._spare_grads is None:
+                    self._spare_grads = empty_like(grads)
+                of_block = self._spare_grads
+
+    def logits_and_grads(self, params, grads, X, Y, s, T):
+        """Write the logits of batches into T; yield after each, with its gradient written.
+
+        A batch is no larger than a block. ``Y`` and ``T`` are of shape (n_batches, n, n_outputs),
+        ``s`` of shape (n_batches, n, 1), and ``X`` has all their images.
+        """
+        n = Y.shape[1]
+        convolution = self._convolution(n)
+        (_, _, V, c), (_, dW, dV, dc) = params, grads
+        learn_filters = dW is not None
+        dA, slope = (convolution.dA, convolution.dM) if learn_filters else (None, None)
+        for start in range(0, len(Y), convolution.n_batches):
+            some = slice(start, start + convolution.n_batches)
+            seen = convolution.see(X[some.start * n : some.stop * n])
+            for patches, y, weights, logits in zip(seen, Y[some], s[some], T[some]):
+                A = convolution.forward(params, patches, slope)
+                _layers.dense_forward(A, V, c, out=logits)
+                dT = _layers.log_loss_backward(logits, y, weights)
+                _layers.dense_backward(dT, A, V, dV, dc, dA)
+                if learn_filters:
+                    convolution.backward(grads)
+                yield
 
     def _blocks(self, n):
         """Return the blocks of n images, as slices."""
@@ -192,6 +220,24 @@ def slices(n, n_slices):
 def batches(array, size):
     """Return an array in pieces of so many rows, the last with what is left."""
     return [array[start : start + size] for start in range(0, array.shape[0], size)]
+
+
+class Selection:
+    """Some rows of images, in their order, gathered when they are asked for.
+
+    Parameters
+    ----------
+    take : callable
+        Returns the images of given rows.
+    rows : ndarray of int
+    """
+
+    def __init__(self, take, rows):
+        self._take = take
+        self._rows = rows
+
+    def __getitem__(self, some):
+        return self._take(self._rows[some])
 
 
 def dense(X):
@@ -249,6 +295,11 @@ class Buffers:
             self._parts[n] = slices(n, max(1, n_parts))
         return self._parts[n]
 
+    def are_blocks(self, n):
+        """Return whether batches of n images are computed in whole arrays, each at once."""
+        in_arrays = self._workspace is Workspace and len(self.parts(n)) == 1
+        return in_arrays and n <= block_size(self.architecture, self.dtype)
+
     def borrow(self):
         """Return a workspace that nobody else uses."""
         try:
@@ -305,10 +356,11 @@ def feature_maps(params, X, architecture):
     return Workspace(architecture._replace(p=1), params.W.dtype).feature_maps(params, X)
 
 
-def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
-    """Return the logits of a batch of images, and write the gradient of its loss.
+def logits_and_grads(params, grads, X, Y, s, T, alpha, buffers):
+    """Write the logits of batches into T; yield after each, with the gradient of its loss written.
 
-    The loss is sum_n s_n * (-log P[n, y_n]) + alpha/2 * (|W|^2 + |V|^2), in nats.
+    The loss is sum_n s_n * (-log P[n, y_n]) + alpha/2 * (|W|^2 + |V|^2), in nats. Parameters may
+    change between two batches.
 
     Parameters
     ----------
@@ -316,39 +368,46 @@ def logits_and_grad(params, grads, X, Y, s, alpha, buffers):
         Laid out as the workspaces of the buffers want them.
     grads : Params
         Overwritten by the gradient; None for what is not learnt.
-    X : ndarray or sparse array of n rows, or ndarray of shape (n, H, W, C)
+    X : `Selection`, ndarray or sparse array of n_batches * n rows, or ndarray (..., H, W, C)
         Images, of any numeric dtype.
-    Y : ndarray of shape (n, n_outputs)
-    s : ndarray of shape (n, 1)
+    Y, T : ndarrays of shape (n_batches, n, n_outputs)
+    s : ndarray of shape (n_batches, n, 1)
         Weights of the images, divided by their sum for the weighted mean.
     alpha : float
         L2 penalty on W and V.
     buffers : Buffers
-
-    Returns
-    -------
-    T : ndarray of shape (n, n_outputs)
     """
+    n = Y.shape[1]
+    if buffers.are_blocks(n):
+        steps = buffers.workspace.logits_and_grads(params, grads, X, Y, s, T)
+    else:
+        divided = (X[k * n : (k + 1) * n] for k in range(len(Y)))
+        steps = map(partial(_in_parts, params, grads, buffers), divided, Y, s, T)
+    for _ in steps:
+        if alpha:
+            add(grads, Params(b=None, W=alpha * params.W, V=alpha * params.V, c=None))
+        yield
+
+
+def _in_parts(params, grads, buffers, X, Y, s, T):
+    """Write the logits of a batch, and the gradient of its loss without the penalty."""
     parts = buffers.parts(len(Y))
     if len(parts) == 1:
-        T = buffers.workspace.logits_and_grad(params, grads, X, Y, s)
-    else:
-        sums = [grads, *buffers.gradients(grads, len(parts) - 1)]
-        divided = ([array[rows] for rows in parts] for array in (X, Y, s))
-        T = np.concatenate(list(buffers.map(partial(_of_part, params, buffers), sums, *divided)))
-        for more in sums[1:]:
-            add(grads, more)
-    if alpha:
-        add(grads, Params(b=None, W=alpha * params.W, V=alpha * params.V, c=None))
-    return T
+        buffers.workspace.logits_and_grad(params, grads, X, Y, s, T)
+        return
+    sums = [grads, *buffers.gradients(grads, len(parts) - 1)]
+    divided = ([array[rows] for rows in parts] for array in (X, Y, s, T))
+    for _ in buffers.map(partial(_of_part, params, buffers), sums, *divided):
+        pass
+    for more in sums[1:]:
+        add(grads, more)
 
 
-def _of_part(params, buffers, grads, X, Y, s):
-    """Return the logits of a part of a batch, and write the gradient of its loss."""
+def _of_part(params, buffers, grads, X, Y, s, T):
+    """Write the logits of a part of a batch, and the gradient of its loss."""
     workspace = buffers.borrow()
-    T = workspace.logits_and_grad(params, grads, X, Y, s)
+    workspace.logits_and_grad(params, grads, X, Y, s, T)
     buffers.give_back(workspace)
-    return T
 
 
 class Objective:
@@ -436,15 +495,6 @@ class Objective:
         shapes = self._architecture.shapes
         return Params(*(view.reshape(shape).copy() for view, shape in zip(views, shapes)))
 
-    def _chunks(self, order, batch_size, n_bytes):
-        """Return an order in pieces of whole batches, of about so many bytes of images."""
-        bytes_a_batch = batch_size * self._architecture.n_values * self.theta.itemsize
-        return batches(order, max(1, n_bytes // bytes_a_batch) * batch_size)
-
-    def _gathered(self, rows):
-        """Return the images, targets and weights of some samples."""
-        return self._rows_of_X(rows), self._Y.take(rows, axis=0), self._s.take(rows, axis=0)
-
     def gradients(self, order, batch_size):
         """Yield the gradient of the mean loss of each batch, at what theta is then.
 
@@ -460,16 +510,23 @@ class Objective:
         gradient : ndarray
             It is overwritten by the next one.
         """
-        for rows in self._chunks(order, batch_size, CHUNK_BYTES):
-            X, Y, s = self._gathered(rows)
-            # Weights are divided by the size of the batch, for the mean; the last may be smaller.
-            n_whole = len(rows) // batch_size * batch_size
-            s[:n_whole] /= batch_size
-            s[n_whole:] /= len(rows) - n_whole or 1
-            for batch in zip(*(batches(array, batch_size) for array in (X, Y, s))):
-                T = logits_and_grad(self._in_use, self._grads, *batch, self._alpha, self._buffers)
-                self._visited.append(T)
-                yield self._gradient
+        gradient = self._gradient
+        n_whole = len(order) // batch_size * batch_size
+        for rows in (order[:n_whole], order[n_whole:]):
+            if len(rows):
+                n = min(batch_size, len(rows))
+                X = Selection(self._rows_of_X, rows)
+                Y, s = self._Y.take(rows, axis=0), self._s.take(rows, axis=0)
+                for _ in self._logits_and_grads(X, Y, s / n, n):  # s / n: for the mean
+                    yield gradient
+
+    def _logits_and_grads(self, X, Y, s, n):
+        """Visit batches of n images each: do what `logits_and_grads` does, at theta."""
+        T = np.empty(Y.shape, Y.dtype)
+        self._visited.append(T)
+        of_batches = (array.reshape(-1, n, array.shape[1]) for array in (Y, s, T))
+        of_network = self._in_use, self._grads
+        return logits_and_grads(*of_network, X, *of_batches, self._alpha, self._buffers)
 
     def has_compiled_epochs(self, batch_size):
         """Return whether `run_epoch` is there, and the best for batches of such a size."""
@@ -477,20 +534,23 @@ class Objective:
 
     def run_epoch(self, solver, order, batch_size, eta):
         """Do what `skcnn._solvers.run_epoch` does with `gradients`, in compiled loops."""
-        for rows in self._chunks(order, batch_size, COMPILED_CHUNK_BYTES):
+        bytes_a_batch = batch_size * self._architecture.n_values * self.theta.itemsize
+        n_batches = max(1, COMPILED_CHUNK_BYTES // bytes_a_batch)
+        for rows in batches(order, n_batches * batch_size):
             data = self._X, self._Y, self._s, rows
             if not _fast.are_rows(self._X, self.theta.dtype):
-                data = *self._gathered(rows), np.arange(len(rows))
+                labels = self._Y.take(rows, axis=0), self._s.take(rows, axis=0)
+                data = self._rows_of_X(rows), *labels, np.arange(len(rows))
             self._visited.append(self._epochs.run(solver, *data, batch_size, eta))
 
     def loss_and_gradient(self, theta):
         """Move theta, and return the loss on all data there, a number, with its gradient."""
         self.theta[...] = theta
         s = self._s / self._s.sum()
-        T = logits_and_grad(
-            self._in_use, self._grads, self._X, self._Y, s, self._alpha, self._buffers
-        )
-        self._visited = [T]
+        self._visited = []
+        for _ in self._logits_and_grads(self._X, self._Y, s, len(s)):
+            pass
+        (T,) = self._visited
         loss = np.dot(_layers.log_loss_forward(T, self._y), s[:, 0])
         penalty = sum((array**2).sum() for array in (self._params.W, self._params.V))
         return float(loss + self._alpha / 2 * penalty), self._gradient

@@ -43,6 +43,7 @@ class SGD:
         self.t = 0
         self.momentum = momentum
         self.memory = np.zeros((1 if momentum else 0, theta.size), theta.dtype)
+        self.axpy = AXPY[theta.dtype]
 
     def step(self, theta, gradient, eta):
         """Take one step; see the module."""
@@ -53,7 +54,7 @@ class SGD:
             velocity -= gradient
             theta += velocity
         else:
-            AXPY[theta.dtype](gradient, theta, a=-eta)  # in place, in one pass
+            self.axpy(gradient, theta, a=-eta)  # in place, in one pass
 
     def run_compiled(self, loops, of_images, eta):
         """Take steps in compiled loops; see `skcnn._loops.sgd_epoch`."""
@@ -148,8 +149,9 @@ def run_epoch(solver, theta, gradients, eta):
     eta : float
         Learning rate.
     """
+    step = solver.step
     for gradient in gradients:
-        solver.step(theta, gradient, eta)
+        step(theta, gradient, eta)
 
 
 def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):

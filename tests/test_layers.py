@@ -14,7 +14,7 @@ def response(X, W, b=0):
     """Z of shape (n, H, W, F), by the layers of the package."""
     n, height, width, n_channels = X.shape
     n_filters, K = W.shape[:2]
-    padded, interior = _layers.pad_images(*X.shape, K, X.dtype)
+    padded, interior = _layers.pad_images(1, *X.shape, K, X.dtype)
     interior[...] = X.reshape(interior.shape)
     patches = _layers.conv_windows(padded, height, width, K, pool=(1, 1)).copy()
     for beyond in _layers.beyond_the_edges(patches, width, K):
@@ -99,9 +99,20 @@ def test_logits_of_any_size_overflow_nowhere(dtype, nats, n_outputs):
     assert_array_equal(gradient, P)
 
 
-def test_relu_has_no_gradient_at_zero():
-    A, dA = np.array([[0.0, 2.0, 0.0]]), np.array([[5.0, 6.0, 7.0]])
-    out_b, out_M = np.empty(1), np.empty_like(A)
-    _layers.relu_backward(dA, A, out_b, out_M)
-    assert_array_equal(out_M, [[0, 6, 0]])
+@pytest.mark.parametrize("b", [None, np.array([1.0])])
+def test_relu_has_no_gradient_at_zero(b):
+    M, dA = np.array([[0.0, 2.0, -3.0]]), np.array([[5.0, 6.0, 7.0]])
+    A, slope, out_b = np.empty_like(M), np.empty_like(M), np.empty(1)
+    _layers.relu_forward(M if b is None else M - b, b, out=A, out_slope=slope)
+    assert_array_equal(A, [[0, 2, 0]])
+    _layers.relu_backward(dA, slope, out_b)
+    assert_array_equal(slope, [[0, 6, 0]])
     assert_array_equal(out_b, [6])
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_relu_hides_no_nan(learnt):
+    M = np.array([[np.nan, 1.0, -1.0]])
+    A, slope = np.empty_like(M), np.empty_like(M) if learnt else None
+    _layers.relu_forward(M, None, out=A, out_slope=slope)
+    assert_array_equal(A, [[np.nan, 1, 0]])

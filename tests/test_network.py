@@ -92,8 +92,9 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
         penalty = alpha / 2 * ((params.W**2).sum() + (params.V**2).sum())
         return np.average(-log_P[np.arange(len(y)), y], weights=s) + penalty
 
-    convolution = _network.Convolution(architecture, len(X), np.float64)
-    convolution.forward(_parameters.split(theta, architecture.shapes), X)
+    convolution = _network.Convolution(architecture, len(X), np.dtype(np.float64))
+    (patches,) = convolution.see(X)
+    convolution.forward(_parameters.split(theta, architecture.shapes), patches)
     b = theta[: architecture.F, np.newaxis, np.newaxis]
     assume(np.abs(convolution.Z + b).min() > 1e-3)  # away from the kink of ReLU
     objective = objective_at(theta, X, y, s, architecture, alpha=alpha)
