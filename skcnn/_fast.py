@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from ._parameters import zeros
+from ._parameters import aligned_zeros, zeros
 
 # Where the dense weights and their gradient are larger than this, images go through the network
 # together, as many as have activations of this size: then each piece of the weights is read once
@@ -85,17 +85,15 @@ def _room(architecture, dtype, n_images):
     of_weights = 2 * prod(Workspace.shapes(architecture).V) * dtype.itemsize
     together = CACHE_BYTES // of_images if of_weights > CACHE_BYTES else 1
     n = max(1, min(together, n_images))
-    z, dz = np.zeros((2, sizes.q, sizes.p * n_cells), dtype)
-    A, dA = np.zeros((2, n, F * n_cells), dtype)
-    outside = np.zeros(n_cells, dtype)
-    outside.reshape(-1, sizes.row)[:, sizes.W // sizes.q :] = 1
+    n_corners = sizes.p * sizes.q
+    z, dz = aligned_zeros((2, sizes.q, sizes.p * n_cells), dtype)
+    A, dA = aligned_zeros((2, n, F * n_cells), dtype)
     return _loops().Room(
-        padded=np.zeros((n, n_padded + z.size), dtype),
+        padded=aligned_zeros((n, n_padded + z.size), dtype),
         offsets=_offsets(architecture, n_padded),
         z=z,
         dz=dz,
-        winners=np.zeros((n, F, n_cells if sizes.p * sizes.q > 1 else 0), dtype),
-        outside=outside,
+        winners=aligned_zeros((n, F, n_cells if n_corners > 1 else 0), dtype),
         A=A,
         dA=dA,
         dT=np.zeros((n, n_outputs), dtype),
