@@ -111,12 +111,28 @@ def test_a_stream_may_go_on_along_the_other_path(monkeypatch, paths, params):
 
 
 @needs_numba
-def test_epochs_are_gathered_in_chunks_of_whole_batches(monkeypatch):
+@pytest.mark.parametrize("dtype", ["float64", "uint8"])  # the latter must be gathered
+def test_epochs_are_run_in_chunks_of_whole_batches(monkeypatch, dtype):
     X, y, s = problem()
+    X = (10 * X).astype(dtype)
+    sizes = []
+    run = _fast.Epochs.run
+
+    def noting_sizes(epochs, solver, X, Y, s, rows, *rest):
+        sizes.append(len(rows))
+        return run(epochs, solver, X, Y, s, rows, *rest)
+
+    monkeypatch.setattr(_fast.Epochs, "run", noting_sizes)
     whole = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
-    nine_images = 9 * 72 * 8  # so two batches
-    monkeypatch.setattr(_network, "COMPILED_CHUNK_BYTES", nine_images)
+    assert sizes == [len(X)] * 2
+    nine_images = 9 * 72
+    if dtype == "float64":
+        monkeypatch.setattr(_network, "COMPILED_CHUNK_WORK", nine_images * 9)  # K = 3
+    else:
+        monkeypatch.setattr(_network, "COMPILED_CHUNK_BYTES", nine_images * 8)
+    sizes.clear()
     chunked = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
+    assert max(sizes) == 8 and sum(sizes) == 2 * len(X)
     assert_array_equal(chunked.coef_, whole.coef_)
     assert chunked.loss_curve_ == whole.loss_curve_
 
