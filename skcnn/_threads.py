@@ -1,9 +1,10 @@
 """How many threads compute, and how."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 
 from threadpoolctl import ThreadpoolController
@@ -66,16 +67,41 @@ def threads():
         if n_threads == 1:
             yield map
             return
-        with ThreadPoolExecutor(n_threads) as executor:
-
-            def map_in_threads(function, *tasks):
-                if len(tasks[0]) == 1:
-                    return map(function, *tasks)
-                contexts = [copy_context() for _ in tasks[0]]  # NumPy's errstate is in them
-                return executor.map(
-                    lambda context, *task: context.run(function, *task), contexts, *tasks
-                )
-
-            yield map_in_threads
+        with ThreadPoolExecutor(n_threads - 1) as helpers:
+            yield partial(_map_together, helpers, n_threads - 1)
     finally:
         _one_thread_in_blas.end()
+
+
+def _map_together(helpers, n_helpers, function, *tasks):
+    """Return what the built-in map does, as a list; the caller and the helpers share the tasks.
+
+    A helper is asked once, not for each task, and the caller works too: waking a thread takes as
+    long as a small batch.
+    """
+    left = deque(enumerate(zip(*tasks)))
+    results = [None] * len(left)
+
+    def work():
+        while left:
+            try:
+                number, task = left.popleft()
+            except IndexError:  # somebody else took the last
+                return
+            try:
+                results[number] = function(*task)
+            except BaseException:
+                left.clear()
+                raise
+
+    n_asked = min(n_helpers, len(left) - 1)
+    # NumPy's errstate is in the context.
+    asked = [helpers.submit(copy_context().run, work) for _ in range(n_asked)]
+    try:
+        work()
+    finally:
+        wait([helper for helper in asked if not helper.cancel()])
+    for helper in asked:
+        if not helper.cancelled():
+            helper.result()
+    return results

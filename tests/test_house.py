@@ -21,7 +21,7 @@ HOUSE = {
     "_failure": {"contextlib"},
     "_holdout": {"hashlib", "numpy"},
     "_threads": {
-        *("concurrent", "contextlib", "contextvars", "functools", "threading"),
+        *("collections", "concurrent", "contextlib", "contextvars", "functools", "threading"),
         "threadpoolctl",
     },
     "_training": {"numpy", "_layers"},
