@@ -67,3 +67,32 @@ def test_threads_know_what_to_do_about_overflow():
             list(map_in_threads(overflow, numbers))
     with np.errstate(over="ignore"), threads() as map_in_threads:
         assert list(map_in_threads(overflow, numbers)) == [np.inf] * 4
+
+
+def test_the_caller_works_too():
+    together = threading.Barrier(3, timeout=60)
+
+    def function(_):
+        together.wait()
+        return threading.get_ident()
+
+    with threads() as map_in_threads:
+        assert threading.get_ident() in map_in_threads(function, range(3))
+
+
+@pytest.mark.parametrize("in_caller", [True, False])
+def test_a_failure_ends_the_other_tasks(in_caller):
+    caller, begun = threading.get_ident(), []
+    both = threading.Barrier(3, timeout=60)
+
+    def function(number):
+        begun.append(number)
+        if number < 3:
+            both.wait()  # each thread has one of the first three
+        if (threading.get_ident() == caller) == in_caller:
+            raise ZeroDivisionError
+        threading.Event().wait(0.01)
+
+    with threads() as map_in_threads, pytest.raises(ZeroDivisionError):
+        map_in_threads(function, range(1000))
+    assert len(begun) < 1000
