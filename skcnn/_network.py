@@ -35,8 +35,8 @@ BLOCK_WORK = 2**20
 # time.
 CHUNK_BYTES = 2**20
 
-# A call of compiled loops cannot be interrupted: it does no more than some tenths of a second, and
-# is given no more images than this if they must be gathered.
+# A call of compiled loops cannot be interrupted: it takes about a tenth of a second at most, and is
+# given no more bytes of images than this if they must be gathered.
 COMPILED_CHUNK_WORK = 2**28
 COMPILED_CHUNK_BYTES = 2**22
 
@@ -64,7 +64,7 @@ class Convolution:
         n_corners = prod(architecture.pool)
         shape_of_Z = F, n_corners, architecture.n_windows * n
         bytes_seen = K * K * C * prod(shape_of_Z[1:]) * dtype.itemsize
-        self.n_batches = max(1, CHUNK_BYTES // max(1, bytes_seen))
+        self.n_batches = max(1, CHUNK_BYTES // bytes_seen)
         padded, self.interior = _layers.pad_images(self.n_batches, n, H, W, C, K, dtype)
         self.windows = _layers.conv_windows(padded, H, W, K, architecture.pool)
         self.gathered = np.empty(self.windows.shape, dtype)

@@ -43,7 +43,6 @@ class SGD:
         self.t = 0
         self.momentum = momentum
         self.memory = np.zeros((1 if momentum else 0, theta.size), theta.dtype)
-        self.axpy = AXPY[theta.dtype]
 
     def step(self, theta, gradient, eta):
         """Take one step; see the module."""
@@ -54,7 +53,7 @@ class SGD:
             velocity -= gradient
             theta += velocity
         else:
-            self.axpy(gradient, theta, a=-eta)  # in place, in one pass
+            AXPY[theta.dtype](gradient, theta, a=-eta)  # in place, in one pass
 
     def run_compiled(self, loops, of_images, eta):
         """Take steps in compiled loops; see `skcnn._loops.sgd_epoch`."""
