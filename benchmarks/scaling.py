@@ -86,7 +86,7 @@ def grid_search(repeats):
         os.environ["SKCNN_FAST"] = "1" if fast else "0"
         get_reusable_executor().shutdown(wait=True)  # its processes have the environment they had
 
-        def run(n_jobs, epochs=40 if fast else 15):
+        def run(n_jobs, epochs=25 if fast else 8):
             model = ConvNetClassifier(batch_size=32, max_iter=epochs, tol=None, random_state=0)
             search = GridSearchCV(model, grid, n_jobs=n_jobs)
             start = time.perf_counter()
