@@ -128,6 +128,17 @@ def test_feature_maps_are_the_positive_responses_of_the_loops():
     assert_allclose(A, np.maximum(oracle.response(X, W, b), 0), atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("F", [1, 3])
+def test_dense_weights_begin_at_a_cache_line(F, dtype):
+    architecture = Architecture(H=5, W=4, C=1, K=3, F=F, p=1, n_outputs=1)
+    vector, params = _parameters.zeros(architecture.shapes, dtype)
+    assert params.V.ctypes.data % _parameters.CACHE_LINE == 0
+    assert vector.size == sum(array.size for array in params) and not vector.any()
+    params.V[...] = 1
+    assert vector.sum() == params.V.size
+
+
 @pytest.fixture
 def two_images_a_block(monkeypatch):
     monkeypatch.setattr(_network, "block_size", lambda *sizes: 2)
