@@ -45,6 +45,8 @@ def assert_same(one, other, rtol=1e-9):
         {"K": 1, "n_filters": 2},
         {"K": 4, "n_filters": 3, "pool_size": 2, "alpha": 0.1},
         {"K": 5, "pool_size": 3, "fit_intercept": False},
+        {"K": 2, "n_filters": 6},
+        {"n_filters": 9, "pool_size": 2},
         {"freeze": "filters"},
         {"freeze": "dense", "n_filters": 2, "pool_size": 2},
         {"learning_rate": "cosine", "sampling": "replacement"},
