@@ -85,14 +85,18 @@ def test_same_pixel_wins_where_several_are_the_greatest(monkeypatch):
 
 @needs_numba
 @pytest.mark.parametrize("params", [{"solver": "lbfgs"}, {"batch_size": 70}])
-def test_same_weights_in_parts_and_blocks(monkeypatch, params):
+@pytest.mark.parametrize("n_together", [2, 5])
+def test_same_weights_in_parts_and_blocks(monkeypatch, params, n_together):
+    n_filters, bytes_of_maps = 2, 4 * 5 * 8  # of 9 x 8 pixels in windows, and a column of zeros
     monkeypatch.setattr(_network, "PART_WORK", 1)
     monkeypatch.setattr(_network, "block_size", lambda *sizes: 4)
-    monkeypatch.setattr(_fast, "CHUNK_BYTES", 3 * 72 * 8)  # three images
-    monkeypatch.setattr(_fast, "CACHE_BYTES", 2 * 2 * 2 * 12 * 8)  # two images together
-    X, y, s = problem()
-    params = {"n_filters": 2, "pool_size": 2, **params}
-    assert_same(*fitted_on_both_paths(monkeypatch, X, y, s, **params), rtol=1e-6)
+    monkeypatch.setattr(_fast, "CHUNK_BYTES", 7 * 72 * 8)  # seven images
+    monkeypatch.setattr(_fast, "CACHE_BYTES", n_together * 2 * n_filters * bytes_of_maps)
+    X, y, s = problem(n_classes=7)
+    params = {"n_filters": n_filters, "pool_size": 2, **params}
+    model, other = fitted_on_both_paths(monkeypatch, X, y, s, **params)
+    assert len(_fast._room(model._architecture, model.coef_.dtype, 70).A) == n_together
+    assert_same(model, other, rtol=1e-6)
 
 
 @needs_numba
