@@ -16,10 +16,10 @@ import numpy as np
 from . import _fast, _layers
 from ._parameters import Params, add, empty_like, join, split, zeros
 
-# A block has 2 MiB of buffers, but no fewer than 16 images, which would make short runs in memory:
+# A block has 4 MiB of buffers, but no fewer than 16 images, which would make short runs in memory:
 # with 32 filters of side 5 a block of 16 took two thirds of the time of a block of 4. The last
 # number bounds the memory for large images.
-CACHE_BYTES = 2**21
+CACHE_BYTES = 2**22
 LONG_RUN = 16
 MAX_BYTES = 2**24
 
@@ -61,25 +61,30 @@ class Convolution:
 
     def __init__(self, architecture, n, dtype):
         H, W, C, K, F, *_ = architecture
-        n_corners = prod(architecture.pool)
-        shape_of_Z = F, n_corners, architecture.n_windows * n
-        bytes_seen = K * K * C * prod(shape_of_Z[1:]) * dtype.itemsize
-        self.n_batches = max(1, CHUNK_BYTES // bytes_seen)
+        n_corners, n_cells = prod(architecture.pool), architecture.n_windows * n
+        self.n_batches = max(1, CHUNK_BYTES // (K * K * C * n_corners * n_cells * dtype.itemsize))
         padded, self.interior = _layers.pad_images(self.n_batches, n, H, W, C, K, dtype)
         self.windows = _layers.conv_windows(padded, H, W, K, architecture.pool)
         self.gathered = np.empty(self.windows.shape, dtype)
         self.beyond_the_edges = _layers.beyond_the_edges(self.gathered, W, K)
-        self.seen = self.gathered.reshape(self.n_batches, K * K * C, -1)
         self.patches = None
-        self.Z, self.dZ = np.empty((2, *shape_of_Z), dtype)
-        self.M, self.dM = self.Z[:, 0], self.dZ[:, 0]  # without pooling they are the same
+        self.Z, self.dZ = np.empty((2, n_corners, F, n_cells), dtype)
+        self.M, self.dM = self.Z[0], self.dZ[0]  # without pooling they are the same
         self.pools = n_corners > 1
         if self.pools:
-            self.M, self.dM = np.empty((2, F, shape_of_Z[2]), dtype)
-        self.maps, self.dmaps = np.empty((2, F, shape_of_Z[2]), dtype)
+            self.M, self.dM = np.empty((2, F, n_cells), dtype)
+        self.maps, self.dmaps = np.empty((2, F, n_cells), dtype)
         # The same memory in the shapes of the dense layer and of the convolution.
         self.A, self.dA = (maps.reshape(-1, n).T for maps in (self.maps, self.dmaps))
-        self.Z_rows, self.dZ_rows = (Z.reshape(F, -1) for Z in (self.Z, self.dZ))
+        # And of the matrix products: a stack of one for each corner, and of pieces of these.
+        seen = self.gathered.reshape(self.n_batches, K * K * C, n_corners, n_cells).swapaxes(1, 2)
+        products = seen, self.Z, self.dZ
+        if not self.pools:
+            products = seen[:, 0], self.M, self.dM
+        n_pieces = _layers.n_pieces(n_cells, F * K * K * C)
+        self.seen, self.Z_pieces, self.dZ_pieces = (
+            _layers.in_pieces(product, n_pieces) for product in products
+        )
 
     def see(self, X):
         """Return the patches of each n images of some, overwritten by the next call.
@@ -100,7 +105,7 @@ class Convolution:
         ``out_slope`` is for the slope of ReLU; `backward` wants it to be dM.
         """
         self.patches = patches
-        _layers.conv_forward(patches, params.W, out=self.Z_rows)
+        _layers.conv_forward(patches, params.W, out=self.Z_pieces)
         if self.pools:
             _layers.pool_forward(self.Z, out=self.M)
         _layers.relu_forward(self.M, params.b, out=self.maps, out_slope=out_slope)
@@ -111,7 +116,7 @@ class Convolution:
         _layers.relu_backward(self.dmaps, self.dM, grads.b)
         if self.pools:
             _layers.pool_backward(self.dM, self.Z, self.M, out=self.dZ)
-        _layers.conv_backward(self.dZ_rows, self.patches, grads.W)
+        _layers.conv_backward(self.dZ_pieces, self.patches, grads.W)
 
 
 class Workspace:

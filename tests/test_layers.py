@@ -116,3 +116,17 @@ def test_relu_hides_no_nan(learnt):
     A, slope = np.empty_like(M), np.empty_like(M) if learnt else None
     _layers.relu_forward(M, None, out=A, out_slope=slope)
     assert_array_equal(A, [[np.nan, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "length, others, expected",
+    [
+        (784, 9, 1),
+        (12_544, 288, 4),  # 3.6 million multiplications
+        (12_544, 400, 7),  # five million; six does not divide the length
+        (10_007, 200, 1),  # a prime number has no pieces
+        (1_000, 100_000, 1),  # pieces would be too short
+    ],
+)
+def test_pieces_of_matrix_products(length, others, expected):
+    assert _layers.n_pieces(length, others) == expected

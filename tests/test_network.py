@@ -95,7 +95,7 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
     convolution = _network.Convolution(architecture, len(X), np.dtype(np.float64))
     (patches,) = convolution.see(X)
     convolution.forward(_parameters.split(theta, architecture.shapes), patches)
-    b = theta[: architecture.F, np.newaxis, np.newaxis]
+    b = theta[: architecture.F, np.newaxis]
     assume(np.abs(convolution.Z + b).min() > 1e-3)  # away from the kink of ReLU
     objective = objective_at(theta, X, y, s, architecture, alpha=alpha)
     gradient = gradient_of(objective, np.arange(len(X)))
@@ -163,6 +163,26 @@ def test_parts_and_blocks_of_images_add_up(request, monkeypatch, n, part_work):
     assert_allclose(gradient_at(divided, everything), gradient_at(whole, everything), atol=1e-14)
     assert_allclose(divided.visited_logits(), whole.visited_logits())
     assert_allclose(divided.logits(X), whole.logits(X))
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_matrix_products_in_pieces_give_the_same(monkeypatch, p):
+    architecture = Architecture(H=6, W=4, C=2, K=3, F=2, p=p, n_outputs=3)
+    theta, X, y, s = random_problem(architecture, seed=0, n=4)
+    corners, length = [p * p][: p - 1], 4 * 6 * 4 // p**2  # a product for each corner of a window
+
+    def gradient_and_shape():
+        objective = objective_at(theta, X, y, s, architecture)
+        convolution = _network.Convolution(architecture, 4, np.dtype(np.float64))
+        return gradient_of(objective, np.arange(4)), convolution.seen.shape
+
+    whole, shape = gradient_and_shape()
+    assert shape[1:] == (*corners, 18, length)
+    monkeypatch.setattr(_layers, "PRODUCT_WORK", 2 * 18 * length // 3)
+    monkeypatch.setattr(_layers, "SHORTEST_PIECE", 4)
+    in_pieces, shape = gradient_and_shape()
+    assert shape[1:] == (*corners, 3, 18, length // 3)
+    assert_allclose(in_pieces, whole, rtol=1e-12)
 
 
 def test_threads_change_no_bit(two_images_a_block, monkeypatch):
