@@ -224,6 +224,8 @@ def targets(y, n_outputs, dtype):
 
 def log_loss_forward(T, y):
     """-log P[n, y_n] of each image, in nats, for indices y of the classes."""
+    if T.shape[1] == 1:
+        return -log_expit(np.where(y, T[:, 0], -T[:, 0]))  # and not of the other class too
     return -np.take_along_axis(log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
 
 

@@ -82,9 +82,10 @@ class Convolution:
         if not self.pools:
             products = seen[:, 0], self.M, self.dM
         n_pieces = _layers.n_pieces(n_cells, F * K * K * C)
-        self.seen, self.Z_pieces, self.dZ_pieces = (
+        seen, self.Z_pieces, self.dZ_pieces = (
             _layers.in_pieces(product, n_pieces) for product in products
         )
+        self.seen = list(seen)  # views made once
 
     def see(self, X):
         """Return the patches of each n images of some, overwritten by the next call.
@@ -372,7 +373,9 @@ def feature_maps(params, X, architecture):
 
 
 def logits_and_grads(params, grads, X, Y, s, T, alpha, buffers):
-    """Write the logits of batches into T; yield after each, with the gradient of its loss written.
+    """Write the logits of batches into T, one a step; return an iterator over the steps.
+
+    After a step the gradient of the loss of its batch is written.
 
     The loss is sum_n s_n * (-log P[n, y_n]) + alpha/2 * (|W|^2 + |V|^2), in nats. Parameters may
     change between two batches.
@@ -398,10 +401,14 @@ def logits_and_grads(params, grads, X, Y, s, T, alpha, buffers):
     else:
         divided = (X[k * n : (k + 1) * n] for k in range(len(Y)))
         steps = map(partial(_in_parts, params, grads, buffers), divided, Y, s, T)
-    for _ in steps:
-        if alpha:
-            add(grads, Params(b=None, W=alpha * params.W, V=alpha * params.V, c=None))
-        yield
+    return _with_penalty(params, grads, alpha, steps) if alpha else steps
+
+
+def _with_penalty(params, grads, alpha, steps):
+    """Add the gradient of the penalty after each step."""
+    for step in steps:
+        add(grads, Params(b=None, W=alpha * params.W, V=alpha * params.V, c=None))
+        yield step
 
 
 def _in_parts(params, grads, buffers, X, Y, s, T):
