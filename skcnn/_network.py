@@ -57,6 +57,11 @@ class Convolution:
         How many times n images `see` takes at most.
     A, dA : ndarrays of shape (n, n_in)
         What `forward` returns, overwritten by the next one, and what `backward` goes from.
+    Y, s, T : ndarrays of shape (n_batches, n, n_outputs) or (n_batches, n, 1)
+        Room for targets, weights and logits.
+    batches : list of tuples
+        What is seen of each n images, with their part of Y, s and T: views, made once, as making
+        them took a step on one image a thirtieth of its time.
     """
 
     def __init__(self, architecture, n, dtype):
@@ -85,10 +90,12 @@ class Convolution:
         seen, self.Z_pieces, self.dZ_pieces = (
             _layers.in_pieces(product, n_pieces) for product in products
         )
-        self.seen = list(seen)  # views made once
+        self.Y, self.T = np.empty((2, self.n_batches, n, architecture.n_outputs), dtype)
+        self.s = np.empty((self.n_batches, n, 1), dtype)
+        self.batches = list(zip(seen, self.Y, self.s, self.T))
 
     def see(self, X):
-        """Return the patches of each n images of some, overwritten by the next call.
+        """Gather what is seen of some times n images, and return these of the batches.
 
         The images may be rows or images of any numeric dtype, sparse or not.
         """
@@ -98,7 +105,7 @@ class Convolution:
         self.gathered[:n_batches] = self.windows[:n_batches]
         for patches in self.beyond_the_edges:
             patches.fill(0)
-        return self.seen[:n_batches]
+        return self.batches[:n_batches]
 
     def forward(self, params, patches, out_slope=None):
         """Return A of n images, by what is seen of them.
@@ -158,7 +165,7 @@ class Workspace:
         """Yield slices that cover n images, and A of these, overwritten by the next."""
         for rows in self._blocks(X.shape[0]):
             convolution = self._convolution(rows.stop - rows.start)
-            (patches,) = convolution.see(X[rows])
+            ((patches, *_),) = convolution.see(X[rows])
             yield rows, convolution.forward(params, patches)
 
     def logits(self, params, X):
@@ -189,7 +196,7 @@ class Workspace:
                 of_block = self._spare_grads
 
     def logits_and_grads(self, params, grads, X, Y, s, T):
-        """Write the logits of batches into T; yield after each, with its gradient written.
+        """Yield after each of some batches, with its gradient written; in the end logits are in T.
 
         A batch is no larger than a block. ``Y`` and ``T`` are of shape (n_batches, n, n_outputs),
         ``s`` of shape (n_batches, n, 1), and ``X`` has all their images.
@@ -201,8 +208,9 @@ class Workspace:
         dA, slope = (convolution.dA, convolution.dM) if learn_filters else (None, None)
         for start in range(0, len(Y), convolution.n_batches):
             some = slice(start, start + convolution.n_batches)
-            seen = convolution.see(X[some.start * n : some.stop * n])
-            for patches, y, weights, logits in zip(seen, Y[some], s[some], T[some]):
+            batches = convolution.see(X[some.start * n : some.stop * n])
+            convolution.Y[: len(batches)], convolution.s[: len(batches)] = Y[some], s[some]
+            for patches, y, weights, logits in batches:
                 A = convolution.forward(params, patches, slope)
                 _layers.dense_forward(A, V, c, out=logits)
                 dT = _layers.log_loss_backward(logits, y, weights)
@@ -210,6 +218,7 @@ class Workspace:
                 if learn_filters:
                     convolution.backward(grads)
                 yield
+            T[some] = convolution.T[: len(batches)]
 
     def _blocks(self, n):
         """Return the blocks of n images, as slices."""
@@ -373,9 +382,9 @@ def feature_maps(params, X, architecture):
 
 
 def logits_and_grads(params, grads, X, Y, s, T, alpha, buffers):
-    """Write the logits of batches into T, one a step; return an iterator over the steps.
+    """Return an iterator over batches: after a step the gradient of its loss is written.
 
-    After a step the gradient of the loss of its batch is written.
+    When it has ended, their logits are in T.
 
     The loss is sum_n s_n * (-log P[n, y_n]) + alpha/2 * (|W|^2 + |V|^2), in nats. Parameters may
     change between two batches.

@@ -93,7 +93,7 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
         return np.average(-log_P[np.arange(len(y)), y], weights=s) + penalty
 
     convolution = _network.Convolution(architecture, len(X), np.dtype(np.float64))
-    (patches,) = convolution.see(X)
+    ((patches, *_),) = convolution.see(X)
     convolution.forward(_parameters.split(theta, architecture.shapes), patches)
     b = theta[: architecture.F, np.newaxis]
     assume(np.abs(convolution.Z + b).min() > 1e-3)  # away from the kink of ReLU
@@ -174,7 +174,7 @@ def test_matrix_products_in_pieces_give_the_same(monkeypatch, p):
     def gradient_and_shape():
         objective = objective_at(theta, X, y, s, architecture)
         convolution = _network.Convolution(architecture, 4, np.dtype(np.float64))
-        return gradient_of(objective, np.arange(4)), convolution.seen[0].shape
+        return gradient_of(objective, np.arange(4)), convolution.batches[0][0].shape
 
     whole, shape = gradient_and_shape()
     assert shape == (*corners, 18, length)
