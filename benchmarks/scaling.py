@@ -81,6 +81,8 @@ def grid_search(repeats, seconds=1 / 3):
     Batches are small, so that one fit does not use several cores already. One process waits for the
     other at the end: for less long when the longest fits come first, and none is so short that
     joblib hands out several at a time; the shortest has as many epochs as take a third of a second.
+    Where psutil is not installed, joblib collects garbage in each process once a second, for a
+    tenth to a fifth of a second.
     """
     X, y = Cell(F=1, batch_size=1).data(6_000)
     grid = {"eta": [1e-4, 1e-3, 1e-2], "K": [5, 3]}
