@@ -2,7 +2,7 @@
 
 They are those of `skcnn._layers`, in the letters of its docstring, and the steps of
 `skcnn._solvers`: written a second time for what calls on whole arrays cannot do, a training step on
-one image in two microseconds. Tests hold them to the first.
+one image in a microsecond. Tests hold them to the first.
 
 The layout is made for long loops, which become vector instructions. An image lies with its zeros
 around, channel by channel, in rows of W + K - 1 pixels. Then what a place (u, v, c) of a filter
