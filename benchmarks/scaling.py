@@ -94,7 +94,8 @@ def grid_search(repeats, seconds=1 / 3):
         model.fit(X, y)  # compiles
         start = time.perf_counter()
         model.fit(X, y)
-        model.set_params(max_iter=round(10 * seconds / (time.perf_counter() - start)))
+        epochs = 10 * seconds / (time.perf_counter() - start)
+        model.set_params(max_iter=max(1, round(epochs)))
 
         def run(n_jobs, model=model):
             search = GridSearchCV(model, grid, n_jobs=n_jobs)

@@ -86,10 +86,11 @@ def _room(architecture, dtype, n_images):
     together = CACHE_BYTES // of_images if of_weights > CACHE_BYTES else 1
     n = max(1, min(together, n_images))
     n_corners = sizes.p * sizes.q
-    z, dz = aligned_zeros((2, _loops().FILTERS, n_corners * n_cells), dtype)
+    n_responses = n_corners * n_cells
+    z, dz = aligned_zeros((2, _loops().FILTERS, n_responses), dtype)
     A, dA = aligned_zeros((2, n, F * n_cells), dtype)
     return _loops().Room(
-        padded=aligned_zeros((n, n_padded + z.size // _loops().FILTERS), dtype),
+        padded=aligned_zeros((n, n_padded + n_responses), dtype),
         offsets=_offsets(architecture, n_padded),
         z=z,
         dz=dz,

@@ -37,7 +37,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 # processors with AVX-512. In pieces of this size the products of a convolution, which are long and
 # narrow, took half the time, and those of its gradient a third; elsewhere they took as long.
 PRODUCT_WORK = 10**6
-SHORTEST_PIECE = 64
+SHORTEST_PIECE = 64  # pixels; with less, a product is over before it is at speed
 
 
 def n_pieces(length, others):

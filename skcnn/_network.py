@@ -95,7 +95,7 @@ class Convolution:
         self.batches = list(zip(seen, self.Y, self.s, self.T))
 
     def see(self, X):
-        """Gather what is seen of some times n images, and return these of the batches.
+        """Gather what is seen of some times n images; return as many of the `batches`.
 
         The images may be rows or images of any numeric dtype, sparse or not.
         """

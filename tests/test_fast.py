@@ -65,7 +65,7 @@ def test_same_weights(monkeypatch, solver, batch_size, params):
 @pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-9), (np.float32, 1e-3)])
 def test_same_weights_for_images_of_any_kind(monkeypatch, n_classes, shape, dtype, rtol):
     X, y, s = problem(shape=shape, n_classes=n_classes, dtype=dtype)
-    params = {"n_filters": 2, "pool_size": 2, "eta": 0.01}
+    params = {"n_filters": 5, "pool_size": 2, "eta": 0.01}  # four together, and one
     one, other = fitted_on_both_paths(monkeypatch, X, y, s, **params)
     assert_same(one, other, rtol)
     monkeypatch.setenv("SKCNN_FAST", "0")
