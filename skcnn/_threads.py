@@ -1,5 +1,6 @@
 """How many threads compute, and how."""
 
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -11,38 +12,64 @@ from threadpoolctl import ThreadpoolController
 
 
 @cache
-def _controller():
-    """The thread pools of BLAS that are loaded; finding them takes longer than an epoch may."""
-    return ThreadpoolController().select(user_api="blas")
+def _blas_libraries():
+    """Return the BLAS libraries that are loaded; finding them takes longer than an epoch may."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 class _OneThreadInBlas:
-    """Holds BLAS to one thread as long as it has users, who may come and go in any order."""
+    """Limits BLAS to one thread as long as it has users, who may come and go in any order.
+
+    An interrupt may come at any line: the numbers of threads to restore are known before the first
+    of them is changed, and `end` may be called again for the same user.
+    """
 
     def __init__(self):
         self._lock = Lock()
-        self._n_users = 0
-        self._limiter = None
+        self._users = set()
+        self._n_threads = []  # pairs of a library and a number, to restore
 
-    def begin(self):
-        """Return how many threads BLAS may use that it will not, for the new user."""
-        with self._lock:
-            self._n_users += 1
-            if self._n_users > 1:
-                return 1
-            n_threads = max((pool["num_threads"] for pool in _controller().info()), default=1)
-            self._limiter = _controller().limit(limits=1)
-            return n_threads
+    # The statements stand on the line of the lock, so that no line comes between them and its
+    # release.
 
-    def end(self):
-        """Give BLAS its threads back when the last user goes."""
-        with self._lock:
-            self._n_users -= 1
-            if self._n_users == 0:
-                self._limiter.restore_original_limits()
+    def begin(self, user):
+        """Limit BLAS to one thread, and return the number of threads that the new user may use."""
+        with self._lock: return self._limit(user)  # noqa: E701  # fmt: skip
+
+    def end(self, user):
+        """Give BLAS its threads back if this was the last user."""
+        with self._lock: self._release(user)  # noqa: E701  # fmt: skip
+
+    def _limit(self, user):
+        self._users.add(user)
+        if self._n_threads:
+            return 1
+        self._n_threads = [(library, library.num_threads) for library in _blas_libraries()]
+        for library, _ in self._n_threads:
+            library.set_num_threads(1)
+        return max((n_threads for _, n_threads in self._n_threads), default=1)
+
+    def _release(self, user):
+        self._users.discard(user)
+        if not self._users:
+            self._restore()
+
+    def after_fork_in_child(self):
+        """Forget the users, which are threads of the parent process."""
+        self._lock = Lock()  # a thread of the parent may have held it
+        self._users = set()
+        self._restore()
+
+    def _restore(self):
+        for library, n_threads in self._n_threads:
+            library.set_num_threads(n_threads)
+        self._n_threads = []
 
 
 _one_thread_in_blas = _OneThreadInBlas()
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_one_thread_in_blas.after_fork_in_child)
 
 
 @contextmanager
@@ -62,15 +89,19 @@ def threads():
     map : callable
         Like the built-in one, but at the same time where there are several threads.
     """
-    n_threads = _one_thread_in_blas.begin()
+    user = object()
     try:
-        if n_threads == 1:
-            yield map
-            return
-        with ThreadPoolExecutor(n_threads - 1) as helpers:
-            yield partial(_map_together, helpers, n_threads - 1)
+        try:
+            n_threads = _one_thread_in_blas.begin(user)
+            if n_threads == 1:
+                yield map
+                return
+            with ThreadPoolExecutor(n_threads - 1) as helpers:
+                yield partial(_map_together, helpers, n_threads - 1)
+        finally:
+            _one_thread_in_blas.end(user)
     finally:
-        _one_thread_in_blas.end()
+        _one_thread_in_blas.end(user)  # in case the first was interrupted
 
 
 def _map_together(helpers, n_helpers, function, *tasks):

@@ -21,8 +21,8 @@ HOUSE = {
     "_failure": {"contextlib"},
     "_holdout": {"hashlib", "numpy"},
     "_threads": {
-        *("collections", "concurrent", "contextlib", "contextvars", "functools", "threading"),
-        "threadpoolctl",
+        *("collections", "concurrent", "contextlib", "contextvars", "functools", "os"),
+        *("threading", "threadpoolctl"),
     },
     "_training": {"numpy", "_layers"},
     "_classifier": {

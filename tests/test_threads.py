@@ -1,3 +1,5 @@
+import multiprocessing
+import sys
 import threading
 
 import numpy as np
@@ -36,6 +38,82 @@ def test_users_may_come_and_go_in_any_order():
     first.__exit__(None, None, None)
     assert blas_threads() == {1}
     second.__exit__(None, None, None)
+    assert blas_threads() == {3}
+
+
+def interrupted_at_line(k, function):
+    """Call a function, interrupted at the k-th line that is run in the module of threads."""
+    left = k
+
+    def trace(frame, event, arg):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("_threads.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(None)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_blas_has_its_threads_back_after_an_interrupt_at_any_line(fails):
+    def compute():
+        with threads():
+            if fails:
+                raise ZeroDivisionError
+
+    threads()  # what is imported and looked up once
+    k = 0
+    while True:
+        k += 1
+        try:
+            interrupted_at_line(k, compute)
+        except KeyboardInterrupt:
+            assert blas_threads() == {3}, k
+        except ZeroDivisionError:
+            break
+        else:
+            break
+    assert k > 20
+    with threads() as map_in_threads:
+        assert map_in_threads is not map  # no user is left over
+
+
+def tell_threads(answers):
+    before = blas_threads()
+    with threads() as map_in_threads:
+        answers.put((before, map_in_threads is not map))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # that is what is tested
+def test_a_fork_during_a_training_has_all_threads():
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    begun, done = threading.Event(), threading.Event()
+
+    def train():
+        with threads():
+            begun.set()
+            done.wait()
+
+    trainer = threading.Thread(target=train)
+    trainer.start()
+    begun.wait()
+    child = fork.Process(target=tell_threads, args=(answers,))
+    child.start()
+    child.join(timeout=60)
+    done.set()
+    trainer.join()
+    assert child.exitcode == 0
+    assert answers.get() == ({3}, True)
     assert blas_threads() == {3}
 
 
