@@ -43,11 +43,12 @@ def hold_out(X, y, s, fraction, random_state):
 
 
 def _hashes(X, key, block_size=1024):
-    """Return 64 bits for each row of X, the same for the same values."""
+    """Return 64 bits for each row of X, the same for the same values of any dtype."""
     digests = []
     for start in range(0, X.shape[0], block_size):
         block = X[start : start + block_size]
         if hasattr(block, "toarray"):
             block = block.toarray()
+        block = block.astype(np.float64) + 0.0  # -0.0 is 0.0
         digests += [blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in block]
     return np.frombuffer(b"".join(digests), dtype=np.uint64)

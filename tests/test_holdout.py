@@ -40,6 +40,15 @@ def test_the_choice_does_not_depend_on_order_or_sparsity(samples):
     assert_array_equal(held(csr_array(X), y), held(X, y))
 
 
+def test_the_choice_depends_on_values_and_not_on_how_they_are_kept(samples):
+    _, y = samples
+    X = np.random.RandomState(2).randint(-3, 4, size=(1000, 5)).astype(np.float64)
+    rows = held(X, y)
+    for dtype in ("int8", "int64", "float32", ">f4", ">f8", ">i2"):
+        assert_array_equal(held(X.astype(dtype), y), rows)
+    assert_array_equal(held(np.where(X == 0, -0.0, X), y), rows)
+
+
 def test_weights_act_as_repetitions(samples):
     X, y = samples
     s = np.random.RandomState(1).randint(0, 4, size=len(y))
