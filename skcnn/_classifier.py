@@ -3,6 +3,7 @@
 import copy
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,18 +12,28 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
 )
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images, _layers, _network, _parameters, _solvers
-from ._failure import unchanged_by_failure
+from ._availability import available_unless
+from ._failure import all_or_nothing
 from ._holdout import hold_out
 from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor
+from ._weights import check_sample_weight
+
+LARGEST_FLOAT = float(np.finfo(np.float64).max)
+
+# What is not finite is found by checks, which say what to do about it; and whatever the caller's
+# own np.seterr says, values that vanish are 0.
+quietly = np.errstate(all="ignore")
+
+# Numbers of weights; a training holds about six times as many numbers.
+LARGEST_NETWORK = 2**28
 
 
 class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -240,14 +251,14 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         "fit_intercept": ["boolean"],
         "freeze": [StrOptions({"filters", "dense"}), None],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
-        "eta": [Interval(Real, 0, None, closed="neither")],
+        "eta": [Interval(Real, 0, LARGEST_FLOAT, closed="right")],
         "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
         "momentum": [Interval(Real, 0, 1, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, LARGEST_FLOAT, closed="both")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "sampling": [StrOptions({"shuffle", "replacement", "sequential"})],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "tol": [Interval(Real, 0, LARGEST_FLOAT, closed="both"), None],
         "n_iter_no_change": [
             Interval(Integral, 1, None, closed="left"),
             Options(Real, {np.inf}),
@@ -311,6 +322,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @quietly
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
         """Train the network.
 
@@ -342,27 +354,31 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             classifier is then what it was before the call.
         """
         resume = self.warm_start and hasattr(self, "classes_")
-        with self._training(X, y, sample_weight, int(self.max_iter), resume) as callbacks:
-            X, y = self._validate(X, y, reset=not resume)
-            check_classification_targets(y)
+        n_epochs = int(self.max_iter)
+        with self._training(X, y, sample_weight, n_epochs, resume) as (model, callbacks, _):
+            X, y = model._validate(X, y, reset=not resume)
+            classes = _classes_of(y)
             if resume:
-                self._check_architecture()
-                self._solver = None
+                model._check_architecture()
+                model._check_same_classes(classes)
+                model._solver = None
             else:
-                self._initialise(classes=np.unique(y), dtype=X.dtype)
-            y, s = self._encode(X, y, sample_weight)
-            validation, s = self._set_apart(X, y, s, X_val, y_val)
-            left = self.classes_[np.unique(y[s > 0])].tolist()
+                model._initialise(classes, dtype=X.dtype)
+            y, s = model._encode(X, y, sample_weight)
+            validation, s = model._set_apart(X, y, s, X_val, y_val)
+            left = model.classes_[np.unique(y[s > 0])].tolist()
             if len(left) < 2:
                 raise ValueError(
                     "ConvNetClassifier needs samples of at least two classes in y, but those with "
                     f"a positive weight all are of class {left[0]!r}."
                 )
-            self._solve(X, y, s, validation, callbacks, n_epochs=int(self.max_iter), tol=self.tol)
+            curves = model._solve(X, y, s, validation, callbacks, n_epochs=n_epochs, tol=model.tol)
+            vars(model).update(model._continued(curves))
         return self
 
-    @available_if(lambda self: self._check_streaming())
+    @available_unless(lambda self: self._reason_against_partial_fit())
     @_fit_context(prefer_skip_nested_validation=True)
+    @quietly
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on some samples.
 
@@ -394,24 +410,30 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ------
         ValueError
             As :meth:`fit`, and if ``y`` has labels that are not in ``classes``.
-        AttributeError
-            With ``early_stopping=True``, ``class_weight="balanced"``, ``solver="lbfgs"`` or
-            ``learning_rate="adaptive"``, which need all samples or several epochs.
+        NotSupportedError
+            An AttributeError and a ValueError, with ``early_stopping=True``,
+            ``class_weight="balanced"``, ``solver="lbfgs"`` or ``learning_rate="adaptive"``, which
+            need all samples or several epochs.
         """
         resume = hasattr(self, "classes_")
-        with self._training(X, y, sample_weight, 1, resume) as callbacks:
-            self._validate_params()  # _fit_context leaves it out when there is a model
-            _check_partial_fit_first_call(self, classes)
-            X, y = self._validate(X, y, reset=not resume)
-            check_classification_targets(y)
+        with self._training(X, y, sample_weight, 1, resume) as (model, callbacks, effects):
+            model._validate_params()  # _fit_context leaves it out when there is a model
+            _check_partial_fit_first_call(model, classes)
+            X, y = model._validate(X, y, reset=not resume)
+            _classes_of(y)
             if resume:
-                self._check_architecture()
+                model._check_architecture()
             else:
-                self._initialise(classes=self.classes_, dtype=X.dtype)
-            y, s = self._encode(X, y, sample_weight)
-            self._solve(X, y, s, None, callbacks, n_epochs=1, tol=None, start=self.n_iter_)
+                model._initialise(model.classes_, dtype=X.dtype)
+            y, s = model._encode(X, y, sample_weight)
+            curves = model._solve(
+                X, y, s, None, callbacks, n_epochs=1, tol=None, start=model.n_iter_
+            )
+            # In place, as copying them would slow down a long stream.
+            effects += [partial(getattr(model, name).extend, curves[name]) for name in curves]
         return self
 
+    @quietly
     def decision_function(self, X):
         """Return the logits.
 
@@ -429,6 +451,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         T = self._logits(X)
         return T[:, 0] if T.shape[1] == 1 else T
 
+    @quietly
     def predict_proba(self, X):
         """Return the probabilities of the classes.
 
@@ -445,6 +468,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         return _layers.class_probabilities(self._logits(X))
 
+    @quietly
     def predict_log_proba(self, X):
         """Return the logarithms of the probabilities, which do not underflow.
 
@@ -459,8 +483,9 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         log_P : ndarray of shape (n_samples, n_classes)
             Log-probabilities, in nats, in the order of ``classes_``.
         """
-        return _layers.log_probabilities(self._logits(X))
+        return _layers.class_log_probabilities(self._logits(X))
 
+    @quietly
     def predict(self, X):
         """Return the most probable classes.
 
@@ -478,6 +503,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         T = self._logits(X)
         return self.classes_[_layers.most_probable(T)]
 
+    @quietly
     def feature_maps(self, X):
         """Return what the filters see: their responses after ReLU.
 
@@ -506,16 +532,22 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     @contextmanager
     def _training(self, X, y, sample_weight, n_epochs, resume):
-        """Wrap a training: tell callbacks, draw random numbers, and undo it all if it fails."""
-        callbacks = Callbacks(self, X, y, sample_weight, n_epochs)
-        with unchanged_by_failure(self):
+        """Wrap a training: tell callbacks, draw random numbers, and undo it all if it fails.
+
+        Yields the model to train, which takes the place of this one in the end, its callbacks, and
+        the list of what else is to happen then.
+        """
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        source = self._random_state if resume else check_random_state(self.random_state)
+        with all_or_nothing(self) as (model, effects):
+            callbacks = Callbacks(context, self, model, X, y, sample_weight)
             # Draws come from a copy: the user's own RandomState is advanced in the end.
-            source = self._random_state if resume else check_random_state(self.random_state)
-            self._random_state = copy.deepcopy(source)
-            yield callbacks
-            source.set_state(self._random_state.get_state())
-            self._random_state = source
-        callbacks.end()
+            model._random_state = copy.deepcopy(source)
+            yield model, callbacks, effects
+            callbacks.end()
+            drawn = model._random_state.get_state(legacy=False)
+            effects.append(partial(source.set_state, drawn))
+            model._random_state = source
 
     def _validate(self, X, y="no_validation", *, reset):
         """Return X as rows of numbers, and y if there is one; with reset, learn what an image is.
@@ -552,17 +584,17 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Return the user's validation data as images, indices of the classes, and weights."""
         try:
             X, y = self._validate(X_val, y_val, reset=False)
-            check_classification_targets(y)
+            _classes_of(y)
             return X, self._class_indices(y), np.ones(len(y))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"X_val, y_val: {error}") from error
 
     def _class_indices(self, y):
         """Return the indices of labels in ``classes_``."""
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
+        unknown = {*np.unique(y).tolist()} - {*self.classes_.tolist()}
+        if unknown:
             raise ValueError(
-                f"y has labels {unknown.tolist()}, which are not in the classes "
+                f"y has labels {sorted(unknown)}, which are not in the classes "
                 f"{self.classes_.tolist()} of the model."
             )
         return np.searchsorted(self.classes_, y)
@@ -570,11 +602,9 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _encode(self, X, y, sample_weight):
         """Return the indices of the classes, and the weights of the samples."""
         indices = self._class_indices(y)
-        weights = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
-        )
+        weights = check_sample_weight(sample_weight, X)
         weights /= weights.max()  # only their ratios matter, and now no sum of them overflows
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str):  # "balanced"
             there = weights > 0
             classes = np.unique(indices[there])
             balance = compute_class_weight(
@@ -582,26 +612,39 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             )
             weights[there] *= balance[np.searchsorted(classes, indices[there])]
         elif self.class_weight is not None:
-            weights *= compute_class_weight(self.class_weight, classes=self.classes_, y=y)[indices]
-            if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
+            weights *= self._class_weights(y)[indices]
+            if not weights.max() > 0:
                 raise ValueError(
-                    f"class_weight={self.class_weight} must leave finite weights of at least 0, "
-                    "and some that are greater."
+                    f"class_weight={self.class_weight} must leave samples with a weight that is "
+                    "greater than 0."
                 )
         return indices, weights
 
-    def _check_streaming(self):
-        """Return True, or raise for parameters that mean nothing to an epoch on some samples."""
-        needs = {
+    def _class_weights(self, y):
+        """Return the weights of the classes that ``class_weight``, a dict, gives."""
+        try:
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        except (OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"class_weight={self.class_weight}: {error}.") from error
+        if not (np.isfinite(weights).all() and weights.min() >= 0):
+            raise ValueError(
+                f"class_weight={self.class_weight} must be finite weights of at least 0."
+            )
+        return weights
+
+    def _reason_against_partial_fit(self):
+        """Return why an epoch on some samples is not possible with these parameters, or None."""
+        reasons = {
             "early_stopping": (True, "it holds out a part of all samples"),
             "class_weight": ("balanced", "it needs the samples of all calls"),
             "solver": ("lbfgs", "it has no steps on a part of the samples"),
             "learning_rate": ("adaptive", "it compares the epochs of a training"),
         }
-        for name, (value, why) in needs.items():
-            if getattr(self, name) == value:
-                raise AttributeError(f"partial_fit does not go with {name}={value!r}: {why}.")
-        return True
+        for name, (value, reason) in reasons.items():
+            given = getattr(self, name)
+            if isinstance(given, (bool, np.bool_, str)) and given == value:
+                return f"partial_fit does not go with {name}={value!r}: {reason}. Use fit."
+        return None
 
     def _check_architecture(self):
         """Refuse parameters that ask for another network than the one to go on with."""
@@ -617,6 +660,15 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                     "back, or call fit with warm_start=False."
                 )
 
+    def _check_same_classes(self, classes):
+        """Refuse other classes than those of the model to go on with."""
+        if not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"y has the classes {classes.tolist()}, but the model to go on with has "
+                f"{self.classes_.tolist()}: pass samples of each class, call partial_fit, which "
+                "takes some of them, or call fit with warm_start=False."
+            )
+
     def _initialise(self, classes, dtype):
         """Draw the weights of a new model, for images of ``image_shape_``."""
         if len(classes) < 2:
@@ -629,18 +681,27 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             *_images.with_channels(self.image_shape_),
             *(int(self.K), int(self.n_filters), int(self.pool_size), n_outputs),
         )
+        if self._architecture.n_weights > LARGEST_NETWORK:
+            raise ValueError(
+                f"K={self.K}, n_filters={self.n_filters} and pool_size={self.pool_size} make a "
+                f"network of more than {LARGEST_NETWORK} weights for images of shape "
+                f"{self.image_shape_} and {len(classes)} classes: choose smaller or fewer filters, "
+                "or larger pooling windows."
+            )
         self.classes_ = classes
         self._solver = None
-        dtype = np.float32 if dtype == np.float32 else np.float64
+        dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
         params = _parameters.init_params(self._architecture, self._random_state, dtype)
         for name in CURVES:
             vars(self).pop(name, None)
-        vars(self).update(self._fitted(params, {"loss_curve_": [], "accuracy_curve_": []}))
+        self.n_iter_ = self.t_ = 0
+        self.loss_ = self.best_loss_ = np.nan
+        curves = {"loss_curve_": [], "accuracy_curve_": []}
+        vars(self).update(self._fitted(params, curves), **curves)
         self.initial_filters_ = self.filters_.copy()
-        self.t_ = 0
 
     def _fitted(self, params, curves):
-        """Return a training's results as attributes, with the weights in the layout users see."""
+        """Return the weights, in the layout users see, and what is told of some more epochs."""
         K, channels = self._architecture.K, self.image_shape_[2:]
         losses = curves["loss_curve_"]
         return {
@@ -648,11 +709,14 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             "filter_intercept_": params.b,
             "coef_": _parameters.coef_from_dense(params.V, self._architecture),
             "intercept_": params.c,
-            "n_iter_": len(losses),
-            "loss_": losses[-1] if losses else np.nan,
-            "best_loss_": min(losses, default=np.nan),
-            **{name: [*curve] for name, curve in curves.items()},
+            "n_iter_": self.n_iter_ + len(losses),
+            "loss_": losses[-1] if losses else self.loss_,
+            "best_loss_": float(np.fmin.reduce([self.best_loss_, *losses])),
         }
+
+    def _continued(self, curves):
+        """Return the curves with some more epochs."""
+        return {name: [*getattr(self, name, ()), *curve] for name, curve in curves.items()}
 
     def _params(self):
         """Return the weights, in the layout of the network."""
@@ -677,7 +741,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Return what a function of images and threads gives for X."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        with np.errstate(over="ignore", invalid="ignore"), threads() as map:
+        with threads() as map:
             result = function(X, map)
         if not np.isfinite(result).all():
             raise ValueError(
@@ -687,13 +751,12 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return result
 
     def _solve(self, X, y, s, validation, callbacks, *, n_epochs, tol, start=0):
-        """Train for some epochs, or until the loss improves by less than tol, and store.
+        """Train for some epochs, or until the loss improves by less than tol; return the curves.
 
         ``start`` is the epoch in the schedule of the learning rate.
         """
         samples = np.flatnonzero(s)  # one of weight 0 is left out
-        # The monitor finds what is not finite.
-        with np.errstate(over="ignore", invalid="ignore"), threads() as map:
+        with threads() as map:
             objective = _network.Objective(
                 self._params(),
                 X,
@@ -710,27 +773,30 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 y,
                 s,
                 validation=validation,
-                curves={name: getattr(self, name) for name in CURVES if hasattr(self, name)},
                 plateau=_solvers.Plateau(tol, self.n_iter_no_change),
                 watch_validation=self.early_stopping,
                 eta=self.eta,
                 verbose=self.verbose and n_epochs,
             )
-            callbacks.fitted = lambda: self._fitted(objective.params, monitor.recorded())
+            callbacks.fitted = lambda: {
+                **self._fitted(objective.params, monitor.curves),
+                **self._continued(monitor.curves),
+            }
             if self.solver == "lbfgs":
                 converged = self._descend_on_all(objective, monitor, callbacks, n_epochs, tol)
             else:
                 epochs = range(start, start + n_epochs)
                 converged = self._descend_on_batches(objective, monitor, callbacks, samples, epochs)
+            monitor.finish()
         if not converged and tol is not None and n_epochs > 0:
             warnings.warn(
                 f"The training reached max_iter={n_epochs} epochs before the loss settled. Raise "
                 "max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
                 ConvergenceWarning,
             )
-        monitor.restore_best()
-        vars(self).update(self._fitted(objective.params, monitor.recorded()))
+        vars(self).update(self._fitted(objective.params, monitor.curves))
         self.t_ += len(samples) * monitor.n_epochs
+        return monitor.curves
 
     def _descend_on_all(self, objective, monitor, callbacks, n_epochs, tol):
         """Iterate L-BFGS, and return whether it ended for another reason than n_epochs."""
@@ -752,7 +818,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _descend_on_batches(self, objective, monitor, callbacks, samples, epochs):
         """Run epochs of a stochastic solver, and return whether it ended before they did."""
         solver = self._stochastic_solver(objective)
-        batch_size = min(200, len(samples)) if self.batch_size == "auto" else int(self.batch_size)
+        batch_size = 200 if self.batch_size == "auto" else int(self.batch_size)
+        batch_size = min(batch_size, len(samples))
         period = max(1, int(self.max_iter))
         rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
         stop = False
@@ -789,3 +856,12 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _solver_settings(self):
         """What a stochastic solver's memory depends on."""
         return self.solver, self.momentum, self.freeze, self.fit_intercept
+
+
+def _classes_of(y):
+    """Return the classes that labels are of, in their order, or refuse what are no labels."""
+    check_classification_targets(y)
+    try:
+        return np.unique(y)
+    except TypeError as error:
+        raise TypeError(f"y has labels of types that do not go together: {error}.") from error

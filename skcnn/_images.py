@@ -24,13 +24,35 @@ def flatten(X):
         A view where ``X`` is contiguous.
     shape : tuple or None
         (H, W) or (H, W, C); None where ``X`` does not tell.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` is a list of images of different shapes, or of values that are no numbers although
+        NumPy turns them into numbers.
     """
-    if isinstance(X, (list, tuple)):
-        X = np.asarray(X)
+    n_axes = getattr(X, "ndim", None)
+    without_reshape = n_axes in (3, 4) and not hasattr(X, "reshape")
+    if isinstance(X, (list, tuple, memoryview)) or not hasattr(X, "shape") or without_reshape:
+        try:
+            X = np.asarray(X)
+        except ValueError as error:
+            raise ValueError(
+                f"X cannot be made an array: {error} All images must be of the same shape."
+            ) from error
+    _check_kind(X)
     if getattr(X, "ndim", None) not in (3, 4):
         return X, None
     shape = tuple(X.shape[1:])
     return X.reshape(X.shape[0], prod(shape)), shape
+
+
+def _check_kind(X):
+    """Refuse dates, time differences and records, in an array or in columns of a table."""
+    dtypes = [X.dtype] if hasattr(X, "dtype") else [*getattr(X, "dtypes", ())]
+    for dtype in dtypes:
+        if getattr(dtype, "kind", None) in ("M", "m", "V"):
+            raise ValueError(f"X has values of type {dtype}, but images are made of numbers.")
 
 
 def infer_shape(image_shape, shape_of_X, n_features):

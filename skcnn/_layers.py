@@ -212,6 +212,16 @@ def log_probabilities(T):
     return log_expit(np.hstack([-T, T])) if T.shape[1] == 1 else log_softmax(T, axis=1)
 
 
+def class_log_probabilities(T):
+    """Log P of every class, the logarithm of `class_probabilities` where that is near 1.
+
+    There P is rounded to a float, and so its logarithm is not as exact as that of
+    `log_probabilities`, from which it would differ by more than rounding.
+    """
+    P = class_probabilities(T)
+    return np.where(P > 0.5, np.log(P), log_probabilities(T))
+
+
 def most_probable(T):
     """Index of the most probable class of each image, the first of equals."""
     return (T[:, 0] > 0).astype(np.intp) if T.shape[1] == 1 else T.argmax(axis=1)

@@ -598,3 +598,18 @@ class Objective:
     def logits(self, X):
         """Return the logits T of other images, at theta."""
         return logits(self._in_use, X, self._buffers)
+
+    def has_finite_logits(self):
+        """Return whether the logits of the images are finite at theta.
+
+        They are computed only where the weights are so large that a bound of the logits overflows
+        for values that images, scaled or not, do not have.
+        """
+        params = [np.abs(array).astype(np.float64) for array in self._params]
+        b, W, V, c = params
+        largest_value = 1e9 if self.theta.dtype == np.float32 else 1e100
+        largest_response = largest_value * W.sum(axis=1).max() + b.max()
+        bound = largest_response * V.sum(axis=1).max() + c.max()
+        if bound < np.finfo(self.theta.dtype).max:
+            return True
+        return bool(np.isfinite(self.logits(self._X)).all())

@@ -57,6 +57,11 @@ class Architecture(NamedTuple):
         return self.n_values * self.K**2 * self.F
 
     @property
+    def n_weights(self):
+        """Number of values of W and V."""
+        return self.K**2 * self.C * self.F + self.n_in * self.n_outputs
+
+    @property
     def shapes(self):
         """Shapes of b, W, V and c."""
         return Params(

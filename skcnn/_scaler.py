@@ -1,24 +1,45 @@
 """ImageScaler: StandardScaler, for images too."""
 
+from functools import wraps
+
 import numpy as np
 from scipy import sparse
 from sklearn.base import _fit_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils._set_output import _get_output_config
-from sklearn.utils.validation import (
-    FLOAT_DTYPES,
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from . import _images
-from ._failure import unchanged_by_failure
+from ._failure import all_or_nothing
+from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 
+quietly = np.errstate(all="ignore")  # what overflows is found by checks
 
+
+def _images_stay_images(cls):
+    """Have ``set_output`` turn rows into tables, and leave images as they are.
+
+    scikit-learn wraps the methods of every transformer for that. A table would lose the shape of
+    the images, and whoever comes next in a pipeline would guess another.
+    """
+
+    def unless_images(method):
+        @wraps(method)
+        def wrapper(self, X, *args, **kwargs):
+            _, shape = _images.flatten(X)
+            wrapped = method if shape is None else method.__wrapped__
+            return wrapped(self, X, *args, **kwargs)
+
+        return wrapper
+
+    for name in ("transform", "fit_transform"):
+        setattr(cls, name, unless_images(getattr(cls, name)))
+    return cls
+
+
+@_images_stay_images
 class ImageScaler(StandardScaler):
     r"""Standardise images by removing the mean and scaling to unit variance.
 
@@ -81,8 +102,8 @@ class ImageScaler(StandardScaler):
     disregarded in fit and kept in transform, as in StandardScaler.
 
     After :meth:`fit`, images and rows with the same number of values are both accepted, and each
-    is returned in the shape it came in. With ``set_output(transform="pandas")`` images come out as
-    a table, a row an image.
+    is returned in the shape it came in. With ``set_output(transform="pandas")`` rows become tables;
+    images stay images, since a table would lose their shape.
 
     Examples
     --------
@@ -105,6 +126,8 @@ class ImageScaler(StandardScaler):
         super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
         self.per = per
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    @quietly
     def fit(self, X, y=None, sample_weight=None):
         """Compute the mean and standard deviation of images.
 
@@ -124,12 +147,17 @@ class ImageScaler(StandardScaler):
         -------
         self : ImageScaler
             Fitted scaler.
+
+        Raises
+        ------
+        ValueError
+            If the images cannot be standardised, or their mean or variance overflows. The scaler
+            is then what it was before the call.
         """
-        with unchanged_by_failure(self):
-            vars(self).pop("image_shape_", None)
-            return super().fit(X, y, sample_weight)
+        return self._update(X, y, sample_weight, first_call=True)
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @quietly
     def partial_fit(self, X, y=None, sample_weight=None):
         """Update the mean and standard deviation with more images.
 
@@ -150,41 +178,11 @@ class ImageScaler(StandardScaler):
         self : ImageScaler
             Fitted scaler.
         """
-        rows, shape = _images.flatten(X)
+        self._validate_params()  # _fit_context leaves it out after the first call
         first_call = not hasattr(self, "n_samples_seen_")
-        if first_call and shape is None and self.per == "channel":
-            raise ValueError(
-                "per='channel' needs images of shape (n, H, W) or (n, H, W, C) at the first fit, "
-                f"but X is of shape {np.shape(X)}: reshape it, or use per='pixel'."
-            )
-        on_images = shape is not None if first_call else hasattr(self, "image_shape_")
-        if not first_call:
-            self._check_fitted_for(shape)
-        if not on_images:
-            with unchanged_by_failure(self):
-                self._fitted_per = self.per
-                return super().partial_fit(rows, y, sample_weight)
+        return self._update(X, y, sample_weight, first_call)
 
-        told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        callback_context = self._init_callback_context()
-        callback_context.call_on_fit_task_begin(**told)
-        with unchanged_by_failure(self):
-            rows = self._validate(rows, reset=first_call)
-            if first_call:
-                self.image_shape_ = shape
-                self._fitted_per = self.per
-            columns = self._columns(rows)
-            if sample_weight is not None:
-                sample_weight = _check_sample_weight(sample_weight, rows)
-                sample_weight = np.repeat(sample_weight, columns.shape[0] // rows.shape[0])
-            scaler = StandardScaler() if first_call else self._scaler_of_columns()
-            scaler.set_params(with_mean=self.with_mean, with_std=self.with_std)
-            scaler.partial_fit(columns, sample_weight=sample_weight)
-            for name in _STATISTICS:
-                setattr(self, name, self._by_pixel(getattr(scaler, name)))
-        callback_context.call_on_fit_task_end(**told, reconstruction_attributes={})
-        return self
-
+    @quietly
     def transform(self, X, copy=None):
         """Standardise images.
 
@@ -208,9 +206,9 @@ class ImageScaler(StandardScaler):
             scaled = self._map_columns(StandardScaler.transform, rows, copy)
         else:
             scaled = super().transform(rows, copy)
-        as_table = _get_output_config("transform", self)["dense"] != "default"
-        return scaled if shape is None or as_table else scaled.reshape(np.shape(X))
+        return scaled if shape is None else np.asarray(scaled).reshape(np.shape(X))
 
+    @quietly
     def inverse_transform(self, X, copy=None):
         """Turn standardised images back into the original ones.
 
@@ -241,6 +239,64 @@ class ImageScaler(StandardScaler):
         tags.input_tags.three_d_array = True
         return tags
 
+    def _update(self, X, y, sample_weight, first_call):
+        """Update the statistics with more images, or compute them from the first ones."""
+        rows, shape = _images.flatten(X)
+        if first_call and shape is None and self.per == "channel":
+            raise ValueError(
+                "per='channel' needs images of shape (n, H, W) or (n, H, W, C) at the first fit, "
+                f"but X is of shape {np.shape(X)}: reshape it, or use per='pixel'."
+            )
+        if not first_call:
+            self._check_fitted_for(shape)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, rows)
+        on_images = shape is not None if first_call else hasattr(self, "image_shape_")
+        if on_images:
+            told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            callback_context = self._init_callback_context()
+            callback_context.call_on_fit_task_begin(**told)
+        with all_or_nothing(self) as (scaler, _):
+            if first_call:
+                for name in (*_STATISTICS, "image_shape_"):
+                    vars(scaler).pop(name, None)
+                scaler._fitted_per = self.per
+            if on_images:
+                if first_call:
+                    scaler.image_shape_ = shape
+                scaler._update_by_columns(rows, sample_weight, first_call)
+            else:
+                if not first_call and np.ndim(self.n_samples_seen_):
+                    scaler.n_samples_seen_ = self.n_samples_seen_.copy()  # may change in place
+                super(ImageScaler, scaler).partial_fit(rows, y, sample_weight)
+            scaler._check_finite()
+            if on_images:
+                fitted = {"__dict__": {**vars(scaler)}}
+                callback_context.call_on_fit_task_end(**told, reconstruction_attributes=fitted)
+        return self
+
+    def _update_by_columns(self, rows, sample_weight, first_call):
+        """Update the statistics with images by what has a mean of its own."""
+        rows = self._validate(rows, reset=first_call)
+        columns = self._columns(rows)
+        if sample_weight is not None:
+            sample_weight = np.repeat(sample_weight, columns.shape[0] // rows.shape[0])
+        scaler = StandardScaler() if first_call else self._scaler_of_columns()
+        scaler.set_params(with_mean=self.with_mean, with_std=self.with_std)
+        scaler.partial_fit(columns, sample_weight=sample_weight)
+        for name in _STATISTICS:
+            setattr(self, name, self._by_pixel(getattr(scaler, name)))
+
+    def _check_finite(self):
+        """Refuse statistics that would make every later image NaN."""
+        for name in _STATISTICS:
+            statistic = getattr(self, name)
+            if statistic is not None and np.isinf(statistic).any():
+                raise ValueError(
+                    f"The values of X are too large: {name} overflows. Divide X by a number first, "
+                    "or convert it to float64; or sample_weight, if that is what is large."
+                )
+
     def _check_fitted_for(self, shape):
         """Refuse images of another shape than was fitted, and another ``per``."""
         check_is_fitted(self)
@@ -268,8 +324,9 @@ class ImageScaler(StandardScaler):
         checked = self._validate(rows, reset=False)
         copy = self.copy if copy is None else copy
         scaler = self._scaler_of_columns()
-        # What was converted just now is a copy already.
-        mapped = method(scaler, self._columns(checked), copy=copy and checked is rows)
+        # What was converted to another type just now is a copy already.
+        converted = getattr(rows, "dtype", checked.dtype) != checked.dtype
+        mapped = method(scaler, self._columns(checked), copy=copy and not converted)
         if sparse.issparse(mapped):
             return mapped.reshape(checked.shape).asformat(checked.format)
         return mapped.reshape(checked.shape)
@@ -281,7 +338,7 @@ class ImageScaler(StandardScaler):
         for name in _STATISTICS:
             statistic = getattr(self, name)
             if np.ndim(statistic):
-                statistic = self._columns(statistic.reshape(1, -1))[0]
+                statistic = self._columns(statistic.reshape(1, -1))[0].copy()
             setattr(scaler, name, statistic)
         return scaler
 

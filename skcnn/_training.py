@@ -23,8 +23,6 @@ class Monitor:
         Indices of the classes and weights of its samples.
     validation : tuple (X, y, s) or None
         Samples on which to measure after every epoch.
-    curves : dict of lists
-        Figures of earlier epochs by the names of `CURVES`; they are copied.
     plateau : Plateau
         Tells when to stop, from the loss.
     watch_validation : bool
@@ -37,18 +35,16 @@ class Monitor:
     Attributes
     ----------
     curves : dict of lists
-        With the figures of this training.
+        The figures of the epochs so far, by the names of `CURVES`.
     n_epochs : int
         Epochs so far.
     """
 
-    def __init__(
-        self, objective, y, s, *, validation, curves, plateau, watch_validation, eta, verbose
-    ):
+    def __init__(self, objective, y, s, *, validation, plateau, watch_validation, eta, verbose):
         self.objective = objective
         self.y, self.s = y, s
         self.validation = validation
-        self.curves = {name: [*curves.get(name, [])] for name in CURVES}
+        self.curves = {name: [] for name in (CURVES if validation else CURVES[:2])}
         self.plateau = plateau
         self.watch_validation = watch_validation
         self.eta = eta
@@ -63,18 +59,24 @@ class Monitor:
         Raises
         ------
         ValueError
-            If the loss or the parameters are no longer finite, or the solver overflowed.
+            If the outputs or the parameters are no longer finite, or the solver overflowed.
         """
         self.n_epochs += 1
-        figures = loss_and_accuracy(self.objective.visited_logits(), self.y[rows], self.s[rows])
-        theta = self.objective.theta
-        if overflowed or not (np.isfinite(figures[0]) and np.isfinite(theta).all()):
+        T = self.objective.visited_logits()
+        if overflowed or not (np.isfinite(T).all() and np.isfinite(self.objective.theta).all()):
             self.diverged()
+        figures = loss_and_accuracy(T, self.y[rows], self.s[rows])
         if self.validation is not None:
             X, y, s = self.validation
-            figures += loss_and_accuracy(self.objective.logits(X), y, s)
-        for name, figure in zip(CURVES, figures):
-            self.curves[name].append(figure)
+            T = self.objective.logits(X)
+            if not np.isfinite(T).all():
+                raise ValueError(
+                    f"The network's outputs for the validation images overflow in epoch "
+                    f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is {self.eta})."
+                )
+            figures += loss_and_accuracy(T, y, s)
+        for curve, figure in zip(self.curves.values(), figures):
+            curve.append(figure)
         if self.verbose:
             report(self.n_epochs, self.verbose, figures)
         if not self.watch_validation:
@@ -87,20 +89,24 @@ class Monitor:
     def diverged(self):
         """Raise the error of a training that cannot go on."""
         raise ValueError(
-            f"Training diverged in epoch {self.n_epochs}: the loss, its gradient or the weights "
+            f"Training diverged in epoch {self.n_epochs}: the outputs, the gradient or the weights "
             "are infinite or NaN. Scale the images, with ImageScaler for example, or lower eta (it "
             f"is {self.eta})."
         )
 
-    def recorded(self):
-        """Return the curves that there are."""
-        always = CURVES[:2]
-        return {name: curve for name, curve in self.curves.items() if curve or name in always}
+    def finish(self):
+        """Go back to the weights of the epoch with the smallest validation loss, if watched.
 
-    def restore_best(self):
-        """Go back to the weights of the epoch with the smallest validation loss, if watched."""
+        Raises
+        ------
+        ValueError
+            If the weights are of no use: the last update may have made them so large that the
+            outputs for the training images overflow.
+        """
         if self._best_theta is not None:
             self.objective.theta[...] = self._best_theta
+        if not self.objective.has_finite_logits():
+            self.diverged()
 
 
 class Callbacks:
@@ -108,26 +114,30 @@ class Callbacks:
 
     Parameters
     ----------
+    context : CallbackContext
+        The training's, from the ``_init_callback_context`` of scikit-learn's
+        ``CallbackSupportMixin``.
     estimator : estimator
-        With scikit-learn's ``CallbackSupportMixin``.
+        Whose ``fit`` was called.
+    model : estimator
+        The copy of it that is trained.
     X, y, sample_weight
         As they were given to it.
-    n_epochs : int
-        The greatest number of epochs.
 
     Attributes
     ----------
     fitted : callable
-        Returns the attributes of the estimator as if training had stopped there, copied.
+        Returns the attributes that the model would have if training stopped there, copied.
     """
 
-    def __init__(self, estimator, X, y, sample_weight, n_epochs):
+    def __init__(self, context, estimator, model, X, y, sample_weight):
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         self._told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._training = estimator._init_callback_context(max_subtasks=n_epochs)
+        self._training = context
+        self._model = model
         self._training.call_on_fit_task_begin(**self._told)
         self._epoch = None
-        self.fitted = None
+        self.fitted = dict
 
     def begin_epoch(self):
         """Tell that an epoch begins, unless one has begun."""
@@ -138,11 +148,18 @@ class Callbacks:
     def end_epoch(self):
         """Tell that the epoch ended, and return whether a callback asks to stop."""
         epoch, self._epoch = self._epoch, None
-        return epoch.call_on_fit_task_end(**self._told, reconstruction_attributes=self.fitted)
+        return epoch.call_on_fit_task_end(**self._told, reconstruction_attributes=self._attributes)
 
     def end(self):
         """Tell that the training ended."""
-        self._training.call_on_fit_task_end(**self._told, reconstruction_attributes={})
+        self.fitted = dict
+        self._training.call_on_fit_task_end(
+            **self._told, reconstruction_attributes=self._attributes
+        )
+
+    def _attributes(self):
+        """Return what scikit-learn is to set on a copy of the estimator: all that it has."""
+        return {"__dict__": {**vars(self._model), **self.fitted()}}
 
 
 def loss_and_accuracy(T, y, s):

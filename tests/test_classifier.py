@@ -20,7 +20,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
 from skcnn import ConvNetClassifier, ImageScaler
 
@@ -43,6 +44,12 @@ CURVES = (
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+def test_scikit_learn_check_of_probabilities_in_float32():
+    # Some probabilities are so near 1 that their logarithms are rounded to 0 in float32.
+    model = ConvNetClassifier(solver="lbfgs", n_filters=3, warm_start=True, random_state=0)
+    check_classifiers_train("ConvNetClassifier", model, X_dtype="float32")
 
 
 def short(**params):
@@ -439,10 +446,10 @@ def test_grid_search_in_two_processes(digits_as):
 
 
 def bagging(net):
-    # BaggingClassifier refuses three dimensions before it asks its estimator: a scaler ahead of it
-    # can turn images into a table.
-    scaler = ImageScaler().set_output(transform="pandas")
-    return make_pipeline(scaler, BaggingClassifier(net, n_estimators=3, random_state=0))
+    # BaggingClassifier refuses three dimensions before it asks its estimator.
+    rows = FunctionTransformer(lambda X: X.reshape(len(X), -1))
+    bagged = BaggingClassifier(net, n_estimators=3, random_state=0)
+    return make_pipeline(ImageScaler(), rows, bagged)
 
 
 @pytest.mark.parametrize(
@@ -615,6 +622,126 @@ def test_going_on_with_another_network_is_refused(scaled_digits, params):
             call(rows, y)
 
 
+def test_a_warm_start_wants_the_same_classes(scaled_digits):
+    X, y = scaled_digits
+    third = np.where(np.arange(len(y)) % 3 == 0, 5, y)
+    model = short(warm_start=True).fit(X, third)
+    before = pickle.dumps(vars(model))
+    with pytest.raises(
+        ValueError, match=r"y has the classes \[1, 3\], but the model .* \[1, 3, 5\]"
+    ):
+        model.fit(X, y)
+    assert pickle.dumps(vars(model)) == before
+    model.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["eta", "alpha", "tol"])
+@pytest.mark.parametrize("value", [10**400, np.inf, np.nan, "0.1", None, [0.1]], ids=type)
+def test_numbers_that_are_no_float_are_named(scaled_digits, name, value):
+    if (name, value) == ("tol", None):
+        pytest.skip("tol=None has a meaning")
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of ConvNetClassifier"):
+        short(**{name: value}).fit(*scaled_digits)
+
+
+@pytest.mark.parametrize("params", [{"K": 2**40}, {"K": 10**6}, {"n_filters": 10**400}], ids=str)
+def test_a_network_too_large_is_refused(scaled_digits, params):
+    with pytest.raises(ValueError, match="K=.*, n_filters=.* make a network of more than 2684"):
+        short(**params).fit(*scaled_digits)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"learning_rate": np.ones(2)}, {"early_stopping": pd.NA}, {"solver": np.array(["lbfgs"])}],
+    ids=lambda params: [*params][0],
+)
+def test_a_stream_names_a_parameter_of_the_wrong_type(scaled_digits, params):
+    fitted = short().partial_fit(*scaled_digits, classes=[1, 3])
+    for model in (short(), fitted):
+        model.set_params(**params)
+        with pytest.raises(ValueError, match=f"The '{[*params][0]}' parameter"):
+            model.partial_fit(*scaled_digits, classes=[1, 3])
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda X: X.astype("datetime64[s]"), "X has values of type datetime64"),
+        (lambda X: X.astype("timedelta64[s]"), "X has values of type timedelta64"),
+        (lambda X: pd.DataFrame(X.reshape(len(X), -1).astype("datetime64[s]")), "type datetime64"),
+        (lambda X: X.astype([("red", "u1")]), "X has values of type"),
+        (lambda X: [[[1.0, 2.0], [3.0]], [[1.0, 2.0], [3.0, 4.0]]], "X cannot be made an array"),
+        (lambda X: None, "Expected 2D array, got scalar"),
+    ],
+    ids=["dates", "differences", "table of dates", "records", "ragged", "none"],
+)
+def test_values_that_are_no_numbers_are_refused(scaled_digits, make, message):
+    X, y = scaled_digits
+    model = short().fit(X, y)
+    for method in (lambda X: short().fit(X, y[: len(X)] if X is not None else y), model.predict):
+        with pytest.raises(ValueError, match=message):
+            method(make(X.astype(int)))
+
+
+class Lazy:
+    """Images as some file formats give them: a shape, and an array when asked."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.ndim, self.dtype = X, X.shape, X.ndim, X.dtype
+
+    def __len__(self):
+        return len(self.X)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.X
+
+
+@pytest.mark.parametrize("wrap", [memoryview, Lazy])
+def test_images_in_other_containers(scaled_digits, wrap):
+    X, y = scaled_digits
+    model = short().fit(wrap(X), y)
+    assert model.image_shape_ == (8, 8)
+    assert_same_weights(model, short().fit(X, y))
+    assert_array_equal(model.predict_proba(wrap(X)), model.predict_proba(X))
+
+
+def test_the_callers_floating_point_settings_change_nothing(scaled_digits):
+    X, y = scaled_digits
+    X = X.astype(np.float32)
+    expected = short().fit(X, y)
+    with np.errstate(all="raise"):
+        model = short().fit(X, y)
+        assert_same_weights(model, expected)
+        for method in ("predict_proba", "predict_log_proba", "decision_function", "feature_maps"):
+            for scale in (1, 1e-30, 1e6):
+                result = getattr(model, method)(X * np.float32(scale))
+                assert np.isfinite(result).all()
+
+
+def test_no_warning_comes_from_inside_scikit_learn(scaled_digits):
+    X, y = scaled_digits
+    with pytest.raises(ValueError, match="Training diverged"):
+        short().fit(np.where(X > 0, 1.7e308, -1.7e308), y)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        short().fit(X, np.where(y == 1, np.nan, 1.0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("labels", [[1, 3], [0, 1, 2]])
+def test_log_probabilities_are_the_logarithms_of_the_probabilities(digits, dtype, labels):
+    X, y = digits
+    y = np.where(np.arange(len(y)) % 5 == 0, 2, y) if len(labels) == 3 else y
+    model = short(max_iter=30).fit((X / 16).astype(dtype), y)
+    for scale in (1, 10, 100):
+        images = (X * scale).astype(dtype)
+        log_P, P = model.predict_log_proba(images), model.predict_proba(images)
+        assert log_P.dtype == P.dtype == dtype
+        near_one = P > 0.5
+        assert_array_equal(log_P[near_one], np.log(P[near_one]))
+        visible = P > np.finfo(dtype).tiny
+        assert_allclose(log_P[visible], np.log(P[visible]), rtol=1e-4, atol=1e-9)
+
+
 # Solvers and schedules
 
 
@@ -758,9 +885,10 @@ def test_weights_of_any_size_keep_their_ratios(scaled_digits, scale, dtype):
 def test_partial_fit_is_not_there_for_what_needs_all_samples(scaled_digits, params):
     model = short(**params)
     assert not hasattr(model, "partial_fit")
-    with pytest.raises(AttributeError) as raised:
-        model.partial_fit(*scaled_digits, classes=[1, 3])
-    assert f"partial_fit does not go with {[*params][0]}=" in str(raised.value.__cause__)
+    message = f"partial_fit does not go with {[*params][0]}=.*: it "
+    for error in (AttributeError, ValueError):
+        with pytest.raises(error, match=message):
+            model.partial_fit(*scaled_digits, classes=[1, 3])
 
 
 def test_a_stream_of_batches_learns(scaled_digits):
@@ -786,6 +914,42 @@ def test_a_random_state_is_advanced_by_a_fit_and_not_by_a_failure(scaled_digits)
     reference.normal(size=9 + 64)  # the initial values, then an order
     reference.permutation(len(y))
     assert rng.randint(1000) == reference.randint(1000)
+
+
+@pytest.mark.parametrize("bits", [np.random.MT19937, np.random.PCG64])
+def test_any_random_state_goes_on_after_a_fit(scaled_digits, bits):
+    rng = np.random.RandomState(bits(0))
+    first, second = (short(random_state=rng).fit(*scaled_digits) for _ in range(2))
+    again = np.random.RandomState(bits(0))
+    assert_same_weights(short(random_state=again).fit(*scaled_digits), first)
+    assert_same_weights(short(random_state=again).fit(*scaled_digits), second)
+    assert (first.coef_ != second.coef_).any()
+
+
+def test_a_call_of_a_long_stream_does_not_touch_the_curves(scaled_digits):
+    X, y = scaled_digits
+    model = short().partial_fit(X, y, classes=[1, 3])
+    held = model.loss_curve_, model.accuracy_curve_
+    model.partial_fit(X, y)
+    assert held[0] is model.loss_curve_ and held[1] is model.accuracy_curve_
+    assert len(model.loss_curve_) == model.n_iter_ == 2
+    copies = [list(curve) for curve in held]
+    model.set_params(eta=1e200)
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            model.partial_fit(X, y)
+    assert [*held] == copies
+
+    class Costly(list):
+        def no(self, *args):
+            raise AssertionError("a curve of any length was gone through")
+
+        __iter__ = __getitem__ = __contains__ = copy = no
+
+    model.set_params(eta=0.01)
+    model.loss_curve_, model.accuracy_curve_ = map(Costly, copies)
+    model.partial_fit(X, y)
+    assert len(model.loss_curve_) == len(model.accuracy_curve_) == model.n_iter_ == 3
 
 
 def test_warm_start_begins_with_a_new_solver(scaled_digits):
@@ -826,10 +990,77 @@ def test_values_too_large_are_refused(scaled_digits):
         ConvNetClassifier(solver="lbfgs", random_state=0).fit(X / np.abs(X).max() * 1.7e308, y)
 
 
-@pytest.mark.parametrize("class_weight", [{1: 0, 3: 0}, {1: -1, 3: 1}, {1: np.inf}])
-def test_class_weights_that_mean_nothing_are_refused(scaled_digits, class_weight):
-    with pytest.raises(ValueError, match="class_weight=.* must leave finite weights"):
+@pytest.mark.parametrize(
+    "class_weight, message",
+    [
+        ({1: 0, 3: 0}, "must leave samples with a weight that is greater"),
+        ({1: -1, 3: 1}, "must be finite weights of at least 0"),
+        ({1: np.inf}, "must be finite"),
+        ({1: 10**400}, "too large"),
+        ({1: "heavy"}, "could not convert string"),
+        ({1: None}, "must be finite"),
+        ({"dress": 1}, "are not in class_weight"),
+    ],
+)
+def test_class_weights_that_mean_nothing_are_refused(scaled_digits, class_weight, message):
+    with pytest.raises(ValueError, match=f"class_weight=.*{message}"):
         short(class_weight=class_weight).fit(*scaled_digits)
+
+
+def test_values_that_overflow_in_validation_images_are_named(scaled_digits):
+    X, y = scaled_digits
+    X = X.astype(np.float32)
+    for params in ({}, {"early_stopping": True}):
+        model = short(**params).fit(X, y)
+        before = pickle.dumps(vars(model))
+        with pytest.raises(ValueError, match="validation images overflow in epoch 1. Scale X_val"):
+            model.fit(X, y, X_val=X * np.float32(1e37), y_val=y)
+        assert pickle.dumps(vars(model)) == before
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_no_model_is_stored_that_cannot_predict(scaled_digits, solver, method):
+    X, y = scaled_digits
+    model = short(solver=solver, eta=1e300, max_iter=1, batch_size=len(y))
+    before = pickle.dumps(vars(model))
+    classes = {"classes": [1, 3]} if method == "partial_fit" else {}
+    with pytest.raises(ValueError, match=r"Training diverged in epoch 1: .* lower eta \(it is 1e"):
+        getattr(model, method)(X, y, **classes)
+    assert pickle.dumps(vars(model)) == before
+    large = short(solver=solver, eta=1e20, max_iter=1, batch_size=len(y)).fit(X, y)
+    assert np.isfinite(large.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -1, 0, 10**400, 1j, True - 2.0], ids=str)
+def test_a_weight_for_all_samples_must_be_positive(scaled_digits, weight):
+    with pytest.raises(ValueError, match="sample_weight=.* must be finite and greater than 0"):
+        short().fit(*scaled_digits, sample_weight=weight)
+    assert_same_weights(short().fit(*scaled_digits, sample_weight=7), short().fit(*scaled_digits))
+
+
+# Same values, same result
+
+
+@pytest.mark.parametrize("params", [{}, {"early_stopping": True, "validation_fraction": 0.3}])
+def test_equal_values_of_any_type_give_the_same_weights(digits, kernels, params):
+    X, y = digits
+    small = (0 * X - 0.0 + X).astype(np.float32)
+    for dtypes, reference in (("u1 i8 >i2 >f8", X), (">f4", small)):
+        expected = short(**params).fit(reference, y)
+        for dtype in dtypes.split():
+            model = short(**params).fit(X.astype(dtype), y)
+            assert model.coef_.dtype == reference.dtype
+            assert_same_weights(model, expected)
+            assert model.validation_loss_curve_ == expected.validation_loss_curve_ if params else 1
+    signed = np.where(X == 0, -0.0, X)
+    assert_same_weights(short(**params).fit(signed, y), short(**params).fit(X, y))
+
+
+@pytest.mark.parametrize("batch_size", [365, 366, 1000, 2**63, 10**400])
+def test_a_batch_has_no_more_than_all_samples(scaled_digits, kernels, batch_size):
+    X, y = scaled_digits
+    assert_same_weights(short(batch_size=batch_size).fit(X, y), short(batch_size=365).fit(X, y))
 
 
 # Sparse and mapped images

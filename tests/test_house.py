@@ -18,7 +18,9 @@ HOUSE = {
     "_fast": {"functools", "math", "os", "sys", "warnings", "numpy", "_loops", "_parameters"},
     "_network": {"functools", "math", "numpy", "_layers", "_fast", "_parameters"},
     "_solvers": {"math", "numpy", "scipy"},
-    "_failure": {"contextlib"},
+    "_availability": {"functools", "types"},
+    "_weights": {"numbers", "numpy", "sklearn"},
+    "_failure": {"contextlib", "copy", "functools", "operator"},
     "_holdout": {"hashlib", "numpy"},
     "_threads": {
         *("collections", "concurrent", "contextlib", "contextvars", "functools", "os"),
@@ -26,8 +28,10 @@ HOUSE = {
     },
     "_training": {"numpy", "_layers"},
     "_classifier": {
-        *("contextlib", "copy", "numbers", "warnings", "numpy", "sklearn"),
+        *("contextlib", "copy", "functools", "numbers", "warnings", "numpy", "sklearn"),
         *(
+            "_availability",
+            "_weights",
             "_images",
             "_layers",
             "_network",
@@ -39,7 +43,7 @@ HOUSE = {
             "_training",
         ),
     },
-    "_scaler": {"numpy", "scipy", "sklearn", "_images", "_failure"},
+    "_scaler": {"functools", "numpy", "scipy", "sklearn", "_images", "_failure", "_weights"},
     "datasets": {
         *("contextlib", "gzip", "math", "numbers", "os", "pathlib", "sys", "tarfile"),
         *("typing", "zlib", "numpy", "pooch", "sklearn"),

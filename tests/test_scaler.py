@@ -12,10 +12,11 @@ from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skcnn import ImageScaler
+from skcnn import ConvNetClassifier, ImageScaler
 
 STATISTICS = ("mean_", "var_", "scale_")
 
@@ -28,7 +29,7 @@ def test_scikit_learn_checks(estimator, check):
 # Collected ahead of scikit-learn's tests, so that what they import is ImageScaler.
 STAND_IN = """
 import sklearn.preprocessing
-from skcnn import ImageScaler
+from skcnn import ConvNetClassifier, ImageScaler
 sklearn.preprocessing.StandardScaler = ImageScaler
 """
 
@@ -161,6 +162,54 @@ def test_copy_and_in_place(images):
     assert_array_equal(scaled, images)
 
 
+class Exposed:
+    """An object that shares its memory by ``__array__`` and is nothing else."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+class Labelled(np.ndarray):
+    """A subclass of arrays, as some libraries have them."""
+
+
+def mapped(X, path):
+    np.save(path, X)
+    return np.load(path, mmap_mode="r+")
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda X, path: mapped(X, path),
+        lambda X, path: np.ma.masked_array(X, copy=False),
+        lambda X, path: X.view(Labelled),
+        lambda X, path: memoryview(X),
+        lambda X, path: Exposed(X),
+        lambda X, path: X.astype(X.dtype.newbyteorder()),
+        lambda X, path: X[::-1],
+    ],
+    ids=["map", "masked", "subclass", "memoryview", "__array__", "byte order", "reversed"],
+)
+def test_what_was_given_is_never_written_to(images, per, dtype, wrap, tmp_path):
+    X = images.astype(dtype)
+    given = wrap(X, tmp_path / "X.npy")
+    before = np.array(given)
+    scaler = ImageScaler(per=per).fit(given)
+    for method in (scaler.transform, scaler.inverse_transform):
+        once = method(given)
+        assert_array_equal(np.asarray(given), before)
+        assert_array_equal(method(given), once)
+        assert once.shape == images.shape
+    assert_array_equal(scaler.transform(given), scaler.transform(before))
+    assert_array_equal(X, images.astype(dtype))
+
+
 def test_types(images):
     scaler = ImageScaler().fit(images)
     assert scaler.transform(images.astype(np.float32)).dtype == np.float32
@@ -178,16 +227,39 @@ def test_missing_values_are_disregarded_and_kept(images, per):
     assert abs(np.nanmean(scaled)) < 1e-12
 
 
-def test_images_come_out_as_a_table_where_that_is_asked_for(images):
-    expected = ImageScaler().fit_transform(images).reshape(30, -1)
-    scaler = ImageScaler().set_output(transform="pandas")
-    table = scaler.fit_transform(images)
-    assert isinstance(table, pd.DataFrame)
-    assert_array_equal(table, expected)
-    assert_array_equal(table.columns, scaler.get_feature_names_out())
-    with config_context(transform_output="pandas"):
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_images_stay_images_whatever_the_output_is_configured_to_be(images, container):
+    pytest.importorskip(container)
+    expected = ImageScaler().fit_transform(images)
+    scaler = ImageScaler().set_output(transform=container)
+    for output in (scaler.fit_transform(images), scaler.transform(images)):
+        assert isinstance(output, np.ndarray)
+        assert_array_equal(output, expected)
+    with config_context(transform_output=container):
+        assert_array_equal(ImageScaler().fit_transform(images), expected)
         assert_array_equal(ImageScaler().fit(images).transform(images), expected)
     assert_array_equal(scaler.inverse_transform(images).shape, images.shape)
+
+
+def test_rows_come_out_as_a_table_where_that_is_asked_for(images):
+    rows = images.reshape(30, -1)
+    expected = ImageScaler().fit_transform(images).reshape(30, -1)
+    for fitted_on in (images, rows):
+        scaler = ImageScaler().set_output(transform="pandas").fit(fitted_on)
+        table = scaler.transform(rows)
+        assert isinstance(table, pd.DataFrame)
+        assert_array_equal(table, expected)
+        assert_array_equal(table.columns, scaler.get_feature_names_out())
+    assert isinstance(
+        ImageScaler().set_output(transform="pandas").fit_transform(rows), pd.DataFrame
+    )
+
+
+def test_a_pipeline_with_tables_keeps_the_shape_of_images():
+    X = np.random.RandomState(0).rand(12, 4, 3, 3)
+    net = ConvNetClassifier(max_iter=1, tol=None, random_state=0)
+    pipeline = make_pipeline(ImageScaler(), net).set_output(transform="pandas")
+    assert pipeline.fit(X, np.arange(12) % 2)[-1].image_shape_ == (4, 3, 3)
 
 
 class Recorder:
@@ -275,3 +347,56 @@ def test_sparse_rows_of_images(images, per):
     assert scaled.format == "csr"
     assert_allclose(scaled.toarray(), scaler.transform(images).reshape(30, -1))
     assert_allclose(scaler.inverse_transform(scaled).toarray(), rows.toarray())
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (30, 5, 4)], ids=["rows", "images"])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"X": 1e305}, "The values of X are too large: mean_ overflows|var_ overflows"),
+        ({"sample_weight": np.nan}, "sample_weight=nan must be finite"),
+        ({"sample_weight": np.inf}, "sample_weight=inf must be finite"),
+        ({"sample_weight": -1}, "sample_weight=-1 must be .* greater than 0"),
+        ({"sample_weight": 10**400}, "sample_weight=1000.* must be finite"),
+        ({"sample_weight": 1j}, "sample_weight=1j must be finite"),
+        ({"sample_weight": np.full(30, -2.0)}, "Negative values .* `sample_weight`"),
+        ({"sample_weight": np.full(30, 1e308)}, "n_samples_seen_ overflows.* sample_weight"),
+        ({"X": "datetime64[s]"}, r"X has values of type datetime64\[s\], but images"),
+        ({"X": "timedelta64[s]"}, r"X has values of type timedelta64\[s\], but images"),
+    ],
+    ids=str,
+)
+def test_values_that_would_spoil_later_images_are_refused(shape, change, message):
+    X = np.random.RandomState(0).rand(*shape) * 1000
+    spoilt = {"X": X, **change}
+    if isinstance(spoilt["X"], float):
+        spoilt["X"] = X * spoilt["X"]
+    elif isinstance(spoilt["X"], str):
+        spoilt["X"] = X.astype(int).astype(spoilt["X"])
+    for scaler in (ImageScaler(), ImageScaler().fit(X)):
+        before = pickle.dumps(vars(scaler))
+        for method in (scaler.partial_fit, scaler.fit):
+            with pytest.raises(ValueError, match=message):
+                method(**spoilt)
+            assert pickle.dumps(vars(scaler)) == before
+
+
+@pytest.mark.parametrize(
+    "params", [{"per": "bogus"}, {"with_mean": {}}, {"with_std": "yes"}, {"copy": None}], ids=str
+)
+def test_parameters_are_validated_by_every_call(images, params):
+    for scaler in (ImageScaler(), ImageScaler().fit(images)):
+        scaler.set_params(**params)
+        before = pickle.dumps(vars(scaler))
+        for method in (scaler.fit, scaler.partial_fit):
+            with pytest.raises(ValueError, match=f"'{[*params][0]}' parameter of ImageScaler"):
+                method(images)
+        assert pickle.dumps(vars(scaler)) == before
+
+
+def test_the_callers_floating_point_settings_change_nothing(images):
+    tiny = images * 1e-310
+    expected = ImageScaler().fit(images).transform(tiny)
+    with np.errstate(all="raise"):
+        assert_array_equal(ImageScaler().fit(images).transform(tiny), expected)
+        ImageScaler().fit(tiny).transform(tiny)

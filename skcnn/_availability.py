@@ -1,0 +1,40 @@
+"""A method that an estimator has only with some parameters."""
+
+from functools import update_wrapper
+from types import MethodType
+
+
+class NotSupportedError(ValueError, AttributeError):
+    """A method does not go with the parameters of its estimator.
+
+    It is an AttributeError, so that ``hasattr`` tells, and a ValueError, as is scikit-learn's
+    ``NotFittedError``.
+    """
+
+
+def available_unless(reason_against):
+    """Make a method unavailable where there is a reason against it.
+
+    It is scikit-learn's ``available_if``, but that the error says the reason itself.
+
+    Parameters
+    ----------
+    reason_against : callable
+        Takes the estimator, and returns a sentence, or None where the method is available.
+    """
+    return lambda method: _Available(method, reason_against)
+
+
+class _Available:
+    def __init__(self, method, reason_against):
+        update_wrapper(self, method)
+        self._method = method
+        self._reason_against = reason_against
+
+    def __get__(self, estimator, owner=None):
+        if estimator is None:
+            return self._method
+        reason = self._reason_against(estimator)
+        if reason is not None:
+            raise NotSupportedError(reason)
+        return MethodType(self._method, estimator)

@@ -1,0 +1,41 @@
+"""Sample weights: what both estimators accept, and what they refuse."""
+
+from numbers import Number
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
+
+def check_sample_weight(sample_weight, X):
+    """Return the weights of the samples of X as a new array of float64.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,), number or None
+        None: all are 1.
+    X : array-like of n_samples rows
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,)
+        Finite, at least 0, and some of them greater.
+
+    Raises
+    ------
+    ValueError
+        If they would not be.
+    """
+    if isinstance(sample_weight, Number):  # scikit-learn does not check the value of a number
+        try:
+            value = float(sample_weight)
+        except (OverflowError, TypeError):
+            value = np.nan
+        if not 0 < value < np.inf:
+            raise ValueError(
+                f"sample_weight={sample_weight!r} must be finite and greater than 0: give a weight "
+                "for each sample, or leave it None."
+            )
+        sample_weight = value
+    return _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
+    )
