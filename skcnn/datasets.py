@@ -1,43 +1,34 @@
 """Image datasets, fetched as :mod:`sklearn.datasets` does it and cached by pooch."""
 
 import gzip
-import os
-import sys
 import tarfile
 import zlib
-from contextlib import contextmanager
 from math import prod
 from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pooch
 from sklearn.utils import Bunch
+
+from ._download import RemoteFile, RemoteFiles, fetch
 
 __all__ = ["fetch_cifar10", "fetch_fashion_mnist"]
 
 
-class _Files(NamedTuple):
-    """Where the files of a dataset are to be had: the first address is the official one."""
-
-    folder: str
-    addresses: tuple
-    hashes: dict
-
-
-_FASHION_MNIST = _Files(
+_FASHION_MNIST = RemoteFiles(
     folder="fashion-mnist",
-    addresses=(
+    base_urls=(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
     ),
-    hashes={
-        "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
-        "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
-        "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+    files={
+        "train-images-idx3-ubyte.gz": RemoteFile(
+            26_421_880, "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d"
+        ),
+        "train-labels-idx1-ubyte.gz": RemoteFile(29_515, "md5:25c81989df183df01b3e8a0aad5dffbe"),
+        "t10k-images-idx3-ubyte.gz": RemoteFile(4_422_102, "md5:bef4ecab320f06d8554ea6380940ec79"),
+        "t10k-labels-idx1-ubyte.gz": RemoteFile(5_148, "md5:bb300cfdad3c16e7a12a480ee83cd310"),
     },
 )
 
@@ -64,10 +55,12 @@ image dataset for benchmarking machine learning algorithms", arXiv:1708.07747 (2
 https://github.com/zalandoresearch/fashion-mnist
 """
 
-_CIFAR10 = _Files(
+_CIFAR10 = RemoteFiles(
     folder="cifar-10",
-    addresses=("https://www.cs.toronto.edu/~kriz/",),
-    hashes={"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"},
+    base_urls=("https://www.cs.toronto.edu/~kriz/",),
+    files={
+        "cifar-10-binary.tar.gz": RemoteFile(170_052_171, "md5:c32a1d4ab5d03f1284b67883e8d87530")
+    },
 )
 
 _CIFAR10_PARTS = {
@@ -159,7 +152,7 @@ def fetch_fashion_mnist(
     images, target = [], []
     for prefix, n in parts:
         paths = [
-            _fetch(_FASHION_MNIST, f"{prefix}-{suffix}", data_home, download_if_missing)
+            fetch(_FASHION_MNIST, f"{prefix}-{suffix}", data_home, download_if_missing)
             for suffix in ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
         ]
         images.append(read_idx(paths[0], shape=(n, 28, 28)))
@@ -227,7 +220,7 @@ def fetch_cifar10(
     """
     names = _parts(subset, _CIFAR10_PARTS)
     kept = _class_numbers(classes, _CIFAR10_NAMES)
-    path = _fetch(_CIFAR10, "cifar-10-binary.tar.gz", data_home, download_if_missing)
+    path = fetch(_CIFAR10, "cifar-10-binary.tar.gz", data_home, download_if_missing)
     images, target = [], []
     for records in _read_cifar10(path, names):
         target.append(records[:, 0])
@@ -351,91 +344,3 @@ def _class_numbers(classes, names):
                 f"{len(names) - 1} nor one of {list(names)}."
             )
     return numbers
-
-
-def _data_home(data_home):
-    """Return the folder that holds the datasets."""
-    return Path(data_home or os.environ.get("SKCNN_DATA") or pooch.os_cache("skcnn")).expanduser()
-
-
-def _fetch(files, name, data_home, download_if_missing):
-    """Return the path of a file of a dataset, downloaded if need be and checked by its hash."""
-    folder = _data_home(data_home) / files.folder
-    path = folder / name
-    known_hash = files.hashes[name]
-    if path.is_file() and pooch.file_hash(path, alg="md5") == known_hash.partition(":")[2]:
-        return path
-
-    problem = "its hash is not that of the official file" if path.is_file() else "it is not there"
-    by_hand = (
-        f"Put the official files ({', '.join(files.hashes)}) into {folder}, or into a folder "
-        f"{files.folder!r} elsewhere and name its parent with the environment variable SKCNN_DATA "
-        "or the parameter data_home."
-    )
-    if not download_if_missing:
-        raise OSError(
-            f"{path} cannot be used: {problem}, and download_if_missing is False. {by_hand}"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for address in files.addresses:
-        downloader = pooch.HTTPDownloader(progressbar=_ProgressBar(name), timeout=30)
-        try:
-            with _quiet_pooch():
-                pooch.retrieve(address + name, known_hash, name, folder, downloader=downloader)
-            return path
-        except (ValueError, OSError) as error:  # a wrong hash, or what requests raises
-            failures.append(f"{address} ({type(error).__name__})")
-    raise OSError(
-        f"{path} cannot be used: {problem}, and downloading it failed from {', '.join(failures)}. "
-        f"Are you offline? {by_hand}"
-    )
-
-
-@contextmanager
-def _quiet_pooch():
-    """Keep pooch from a line of its own for every address: there is a progress bar."""
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-class _ProgressBar:
-    """The bar of a download on standard error, by the protocol of pooch's downloaders."""
-
-    width = 40
-
-    def __init__(self, name):
-        self.name = name
-        self.total = 0
-        self.done = 0
-
-    def update(self, n):
-        """Note that n more bytes have come."""
-        cells_before = self._cells()
-        self.done = min(self.done + n, self.total)  # the last chunk counts as a whole one
-        if self._cells() > cells_before:
-            self._draw()
-
-    def reset(self):
-        """Start again from zero."""
-        self.done = 0
-
-    def close(self):
-        """Leave the line of the bar."""
-        self._draw()
-        print(file=sys.stderr)
-
-    def _cells(self):
-        return self.width * self.done // max(self.total, 1)
-
-    def _draw(self):
-        bar = "#" * self._cells()
-        megabytes = f"{self.done / 1e6:.1f}/{self.total / 1e6:.1f} MB"
-        print(
-            f"\r{self.name} [{bar:{self.width}}] {megabytes}", end="", file=sys.stderr, flush=True
-        )

@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skcnn import datasets
+from skcnn._download import RemoteFile, RemoteFiles
 from skcnn.datasets import fetch_cifar10, fetch_fashion_mnist, read_idx
 
 N_TRAIN, N_TEST = 60, 20
@@ -32,7 +33,7 @@ def cifar10_records(k):
 
 
 def write_cifar10(path, n_images=N_TEST, leave_out=()):
-    """Write an archive like the official one, and return its MD5."""
+    """Write an archive like the official one."""
     with tarfile.open(path, "w:gz") as archive:
         for k, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
             labels, planes = cifar10_records(k)
@@ -41,7 +42,11 @@ def write_cifar10(path, n_images=N_TEST, leave_out=()):
             member.size = records.nbytes
             if name not in leave_out:
                 archive.addfile(member, io.BytesIO(records.tobytes()))
-    return pooch.file_hash(path, alg="md5")
+
+
+def remote_file(path):
+    """What the fetcher is to know of an official file: this one."""
+    return RemoteFile(path.stat().st_size, f"md5:{pooch.file_hash(path, alg='md5')}")
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -62,7 +67,7 @@ def server(tmp_path, monkeypatch):
     The mirrors are /missing/, /damaged/ and /whole/, of which only the last has the right files.
     """
     rng = np.random.RandomState(0)
-    hashes = {}
+    files = {}
     for folder in ("missing", "damaged", "whole"):
         (tmp_path / "www" / folder).mkdir(parents=True)
     for kind, n in (("train", N_TRAIN), ("t10k", N_TEST)):
@@ -73,7 +78,7 @@ def server(tmp_path, monkeypatch):
             content = gzip.compress(idx_bytes(array))
             (tmp_path / "www" / "whole" / name).write_bytes(content)
             (tmp_path / "www" / "damaged" / name).write_bytes(content[:-20])
-            hashes[name] = f"md5:{pooch.file_hash(tmp_path / 'www' / 'whole' / name, alg='md5')}"
+            files[name] = remote_file(tmp_path / "www" / "whole" / name)
     handler = partial(Handler, directory=tmp_path / "www")
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.asked_for = []
@@ -81,12 +86,12 @@ def server(tmp_path, monkeypatch):
         address = f"http://127.0.0.1:{server.server_port}"
         mirrors = [f"{address}/{folder}/" for folder in ("missing", "damaged", "whole")]
         parts = {"train": [("train", N_TRAIN)], "test": [("t10k", N_TEST)]}
-        fashion_mnist = datasets._Files("fashion-mnist", mirrors, hashes)
+        fashion_mnist = RemoteFiles("fashion-mnist", mirrors, files)
         monkeypatch.setattr(datasets, "_FASHION_MNIST", fashion_mnist)
         monkeypatch.setattr(datasets, "_FASHION_MNIST_PARTS", parts)
         archive = tmp_path / "www" / "whole" / "cifar-10-binary.tar.gz"
-        md5 = f"md5:{write_cifar10(archive)}"
-        cifar10 = datasets._Files("cifar-10", mirrors, {archive.name: md5})
+        write_cifar10(archive)
+        cifar10 = RemoteFiles("cifar-10", mirrors, {archive.name: remote_file(archive)})
         monkeypatch.setattr(datasets, "_CIFAR10", cifar10)
         monkeypatch.setattr(datasets, "_CIFAR10_BATCH", N_TEST)
         yield server
@@ -163,7 +168,7 @@ def test_without_files_one_error_says_what_to_put_where(
     with pytest.raises(OSError) as raised:
         fetch_fashion_mnist(download_if_missing=download_if_missing)
     message = str(raised.value)
-    for expected in (*datasets._FASHION_MNIST.hashes, home, "SKCNN_DATA", "data_home"):
+    for expected in (*datasets._FASHION_MNIST.files, home, "SKCNN_DATA", "data_home"):
         assert str(expected) in message
     assert ("/whole/" in message) == download_if_missing
     assert not [*home.rglob("*.gz")]
@@ -259,8 +264,8 @@ def test_damaged_archives_are_refused(server, home, monkeypatch, damage, message
     fetch_cifar10()
     path = home / "cifar-10" / "cifar-10-binary.tar.gz"
     damage(path)
-    md5 = {path.name: f"md5:{pooch.file_hash(path, alg='md5')}"}
-    monkeypatch.setattr(datasets, "_CIFAR10", datasets._CIFAR10._replace(hashes=md5))
+    cifar10 = datasets._CIFAR10._replace(files={path.name: remote_file(path)})
+    monkeypatch.setattr(datasets, "_CIFAR10", cifar10)
     with pytest.raises(ValueError, match=message) as raised:
         fetch_cifar10(subset="all")
     assert f"Delete {path}" in str(raised.value)

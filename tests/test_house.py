@@ -44,9 +44,9 @@ HOUSE = {
         ),
     },
     "_scaler": {"functools", "numpy", "scipy", "sklearn", "_images", "_failure", "_weights"},
+    "_download": {"contextlib", "os", "pathlib", "sys", "typing", "pooch"},
     "datasets": {
-        *("contextlib", "gzip", "math", "numbers", "os", "pathlib", "sys", "tarfile"),
-        *("typing", "zlib", "numpy", "pooch", "sklearn"),
+        *("gzip", "math", "numbers", "pathlib", "tarfile", "zlib", "numpy", "sklearn", "_download"),
     },
 }
 
