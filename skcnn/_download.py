@@ -10,10 +10,10 @@ import pooch
 
 
 class RemoteFile(NamedTuple):
-    """What is known of an official file: its size in bytes, and its hash after the algorithm."""
+    """What is known of an official file: its size in bytes and its SHA-256 in hexadecimal."""
 
     size: int
-    hash: str
+    sha256: str
 
 
 class RemoteFiles(NamedTuple):
@@ -36,11 +36,8 @@ def fetch(remote, name, data_home, download_if_missing):
     """Return the path of a file of a dataset, downloaded if need be and checked by its hash."""
     folder = _data_home(data_home) / remote.folder
     path = folder / name
-    known_hash = remote.files[name].hash
-    if (
-        path.is_file()
-        and pooch.file_hash(path, alg=known_hash.partition(":")[0]) == known_hash.partition(":")[2]
-    ):
+    sha256 = remote.files[name].sha256
+    if path.is_file() and pooch.file_hash(path, alg="sha256") == sha256:
         return path
 
     problem = "its hash is not that of the official file" if path.is_file() else "it is not there"
@@ -59,7 +56,9 @@ def fetch(remote, name, data_home, download_if_missing):
         downloader = pooch.HTTPDownloader(progressbar=_ProgressBar(name), timeout=30)
         try:
             with _quiet_pooch():
-                pooch.retrieve(base_url + name, known_hash, name, folder, downloader=downloader)
+                pooch.retrieve(
+                    base_url + name, f"sha256:{sha256}", name, folder, downloader=downloader
+                )
             return path
         except (ValueError, OSError) as error:  # a wrong hash, or what requests raises
             failures.append(f"{base_url} ({type(error).__name__})")

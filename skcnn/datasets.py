@@ -17,18 +17,26 @@ __all__ = ["fetch_cifar10", "fetch_fashion_mnist"]
 
 _FASHION_MNIST = RemoteFiles(
     folder="fashion-mnist",
+    # The official server, Amazon's, offers plain HTTP alone, which anyone on the way can read and
+    # change (the hash would tell). So it comes last.
     base_urls=(
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     ),
     files={
         "train-images-idx3-ubyte.gz": RemoteFile(
-            26_421_880, "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d"
+            26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"
         ),
-        "train-labels-idx1-ubyte.gz": RemoteFile(29_515, "md5:25c81989df183df01b3e8a0aad5dffbe"),
-        "t10k-images-idx3-ubyte.gz": RemoteFile(4_422_102, "md5:bef4ecab320f06d8554ea6380940ec79"),
-        "t10k-labels-idx1-ubyte.gz": RemoteFile(5_148, "md5:bb300cfdad3c16e7a12a480ee83cd310"),
+        "train-labels-idx1-ubyte.gz": RemoteFile(
+            29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"
+        ),
+        "t10k-images-idx3-ubyte.gz": RemoteFile(
+            4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"
+        ),
+        "t10k-labels-idx1-ubyte.gz": RemoteFile(
+            5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"
+        ),
     },
 )
 
@@ -59,7 +67,9 @@ _CIFAR10 = RemoteFiles(
     folder="cifar-10",
     base_urls=("https://www.cs.toronto.edu/~kriz/",),
     files={
-        "cifar-10-binary.tar.gz": RemoteFile(170_052_171, "md5:c32a1d4ab5d03f1284b67883e8d87530")
+        "cifar-10-binary.tar.gz": RemoteFile(
+            170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+        )
     },
 )
 

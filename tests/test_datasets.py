@@ -1,7 +1,9 @@
 """The fetcher against a real server on this machine, and its reader against damaged files."""
 
 import gzip
+import hashlib
 import io
+import re
 import struct
 import tarfile
 import threading
@@ -46,7 +48,7 @@ def write_cifar10(path, n_images=N_TEST, leave_out=()):
 
 def remote_file(path):
     """What the fetcher is to know of an official file: this one."""
-    return RemoteFile(path.stat().st_size, f"md5:{pooch.file_hash(path, alg='md5')}")
+    return RemoteFile(path.stat().st_size, pooch.file_hash(path, alg="sha256"))
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -207,6 +209,26 @@ def test_a_damaged_file_is_named_where_it_cannot_be_replaced(server, home):
 def test_wrong_arguments_are_named(params, message):
     with pytest.raises(ValueError, match=message):
         fetch_fashion_mnist(**params)
+
+
+@pytest.mark.parametrize("remote", [datasets._FASHION_MNIST, datasets._CIFAR10])
+def test_encrypted_addresses_come_first(remote):
+    schemes = [url.partition("://")[0] for url in remote.base_urls]
+    assert schemes[0] == "https"
+    assert schemes == sorted(schemes, reverse=True)
+
+
+@pytest.mark.parametrize("fetcher", [fetch_fashion_mnist, fetch_cifar10])
+def test_without_md5_as_in_fips_builds_of_python(server, home, monkeypatch, fetcher):
+    monkeypatch.setattr(hashlib, "md5", None)
+    monkeypatch.delitem(pooch.hashes.ALGORITHMS_AVAILABLE, "md5")
+    assert len(fetcher(subset="test").data) == N_TEST
+
+
+@pytest.mark.parametrize("remote", [datasets._FASHION_MNIST, datasets._CIFAR10])
+def test_official_hashes_are_sha256(remote):
+    for file in remote.files.values():
+        assert re.fullmatch("[0-9a-f]{64}", file.sha256)
 
 
 def test_official_files():
