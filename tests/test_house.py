@@ -44,7 +44,10 @@ HOUSE = {
         ),
     },
     "_scaler": {"functools", "numpy", "scipy", "sklearn", "_images", "_failure", "_weights"},
-    "_download": {"contextlib", "os", "pathlib", "sys", "typing", "pooch"},
+    "_download": {
+        *("contextlib", "functools", "os", "pathlib", "queue", "shutil", "stat", "sys"),
+        *("tempfile", "threading", "time", "typing", "pooch", "requests", "urllib3"),
+    },
     "datasets": {
         *("gzip", "math", "numbers", "pathlib", "tarfile", "zlib", "numpy", "sklearn", "_download"),
     },
