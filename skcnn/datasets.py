@@ -5,7 +5,6 @@ import tarfile
 import zlib
 from math import prod
 from numbers import Integral
-from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -142,7 +141,7 @@ def fetch_fashion_mnist(
     ------
     OSError
         If a file is missing and cannot be, or may not be, downloaded.
-    ValueError
+    TypeError, ValueError
         If an argument is not what it should be, or a file is damaged.
 
     References
@@ -159,6 +158,7 @@ def fetch_fashion_mnist(
     """
     parts = _parts(subset, _FASHION_MNIST_PARTS)
     kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
+    _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
     images, target = [], []
     for prefix, n in parts:
         paths = [
@@ -213,7 +213,7 @@ def fetch_cifar10(
     ------
     OSError
         If the archive is missing and cannot be, or may not be, downloaded.
-    ValueError
+    TypeError, ValueError
         If an argument is not what it should be, or the archive is damaged.
 
     References
@@ -230,6 +230,7 @@ def fetch_cifar10(
     """
     names = _parts(subset, _CIFAR10_PARTS)
     kept = _class_numbers(classes, _CIFAR10_NAMES)
+    _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
     path = fetch(_CIFAR10, "cifar-10-binary.tar.gz", data_home, download_if_missing)
     images, target = [], []
     for records in _read_cifar10(path, names):
@@ -241,8 +242,15 @@ def fetch_cifar10(
 def _parts(subset, parts):
     """Return the files of a subset, as a list."""
     if not isinstance(subset, str) or subset not in (*parts, "all"):
-        raise ValueError(f"subset={subset!r} must be one of {[*parts, 'all']}.")
+        raise ValueError(f"subset={_shown(subset)} must be one of {[*parts, 'all']}.")
     return sum(parts.values(), []) if subset == "all" else parts[subset]
+
+
+def _check_switches(**switches):
+    """Raise a TypeError for a parameter that is neither True nor False."""
+    for name, value in switches.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name}={_shown(value)} must be True or False.")
 
 
 def _dataset(images, target, kept, return_X_y, names, description):
@@ -268,11 +276,23 @@ def _read_cifar10(path, names):
     shape = _CIFAR10_BATCH, 1 + 3 * 32 * 32
     records = []
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, "r:gz") as archive:
             for name in names:
-                content = archive.extractfile(f"cifar-10-batches-bin/{name}").read()
+                member = archive.getmember(f"cifar-10-batches-bin/{name}")
+                if not member.isreg() or member.size != prod(shape):
+                    kind = f"a file of {member.size} bytes" if member.isreg() else "no file"
+                    raise ValueError(f"{name} is {kind}, where one of {prod(shape)} bytes belongs")
+                content = archive.extractfile(member).read(prod(shape))
                 records.append(np.frombuffer(content, np.uint8).reshape(shape))
-    except (tarfile.TarError, KeyError, EOFError, zlib.error, ValueError) as error:
+    except (
+        tarfile.TarError,
+        gzip.BadGzipFile,
+        zlib.error,
+        EOFError,
+        OverflowError,
+        KeyError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"This is not the binary version of CIFAR-10: {error}. Delete {path} and fetch it "
             "again."
@@ -303,17 +323,17 @@ def read_idx(path, shape):
     An IDX file opens with two zero bytes, the type of its values (8: unsigned byte) and the number
     of its axes, then the length of each axis as a big-endian 32-bit integer; the values follow.
     """
-    path = Path(path)
     way_out = f"Delete {path} and fetch it again."
+    start = 4 + 4 * len(shape)
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            content = file.read(start + prod(shape) + 1)  # a small file may decode into gigabytes
     except (EOFError, zlib.error) as error:
         raise ValueError(f"The file is truncated or damaged: {error}. {way_out}") from error
     except gzip.BadGzipFile as error:
         raise ValueError(f"This is not a gzip file: {error}. {way_out}") from error
 
     magic = bytes([0, 0, 8, len(shape)])
-    start = 4 + 4 * len(shape)
     if content[:4] != magic:
         raise ValueError(
             f"The magic number is {content[:4].hex() or 'missing'}, where {magic.hex()} marks "
@@ -324,11 +344,10 @@ def read_idx(path, shape):
     lengths = tuple(np.frombuffer(content[4:start], ">u4").tolist())
     if lengths != shape:
         raise ValueError(f"The file says it is of shape {lengths}, not {shape}. {way_out}")
-    if len(content) - start != prod(shape):
-        raise ValueError(
-            f"The file holds {len(content) - start} values, where its shape {shape} has "
-            f"{prod(shape)}. {way_out}"
-        )
+    n = len(content) - start
+    if n != prod(shape):
+        held = f"more than the {prod(shape)}" if n > prod(shape) else f"{n} of the {prod(shape)}"
+        raise ValueError(f"The file holds {held} values of its shape {shape}. {way_out}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -336,12 +355,16 @@ def _class_numbers(classes, names):
     """Return the numbers of classes that are given by number or name; None for None."""
     if classes is None:
         return None
-    if np.ndim(classes) != 1 or len(classes) == 0:
+    try:
+        labels = list(classes) if np.ndim(classes) == 1 else []
+    except (TypeError, ValueError):  # such as for lists of several lengths
+        labels = []
+    if not labels:
         raise ValueError(
-            f"classes={classes!r} must be a list of classes, such as [{names[0]!r}, 1]."
+            f"classes={_shown(classes)} must be a list of classes, such as [{names[0]!r}, 1]."
         )
     numbers = []
-    for label in classes:
+    for label in labels:
         if isinstance(label, str) and label in names:
             numbers.append(names.index(label))
         elif (
@@ -350,7 +373,16 @@ def _class_numbers(classes, names):
             numbers.append(int(label))
         else:
             raise ValueError(
-                f"classes={classes!r} has {label!r}, which is neither a number from 0 to "
-                f"{len(names) - 1} nor one of {list(names)}."
+                f"classes={_shown(classes)} has {_shown(label)}, which is neither a number from 0 "
+                f"to {len(names) - 1} nor one of {list(names)}."
             )
     return numbers
+
+
+def _shown(value):
+    """Return a value as an error shows it: on one line, and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # Python writes no integers of more than some thousand digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 100 else f"{text[:100]}..."

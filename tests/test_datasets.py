@@ -7,10 +7,13 @@ import re
 import struct
 import tarfile
 import threading
+import tracemalloc
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pandas as pd
 import pooch
 import pytest
 from numpy.testing import assert_array_equal
@@ -34,16 +37,59 @@ def cifar10_records(k):
     return labels, planes
 
 
-def write_cifar10(path, n_images=N_TEST, leave_out=()):
+def write_cifar10(path, n_images=N_TEST, leave_out=(), n_more=0):
     """Write an archive like the official one."""
     with tarfile.open(path, "w:gz") as archive:
         for k, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
             labels, planes = cifar10_records(k)
             records = np.column_stack([labels, planes.reshape(N_TEST, -1)])[:n_images]
+            records = np.concatenate([records, records[:n_more]])
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
             member.size = records.nbytes
             if name not in leave_out:
                 archive.addfile(member, io.BytesIO(records.tobytes()))
+
+
+def write_special(path, type):
+    """Write an archive whose files are directories, devices, or links to themselves."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            member.type = type
+            member.linkname = f"{name}.bin" if type == tarfile.SYMTYPE else member.name
+            archive.addfile(member)
+
+
+def spoil_checksum(path):
+    """Compress an archive in two parts, the first with a wrong checksum."""
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:5000])[:-8] + bytes(8) + gzip.compress(content[5000:]))
+
+
+def write_endless_name(path):
+    """Write an archive with a name that is said to be longer than any memory."""
+    member = tarfile.TarInfo("name")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2**70
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+
+
+class Zeros(io.RawIOBase):
+    """As many zeros as one reads."""
+
+    def read(self, n):
+        return bytes(n)
+
+
+@contextmanager
+def less_memory_than(n):
+    """Assert that the block never has n bytes or more at once."""
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < n
 
 
 def remote_file(path):
@@ -196,7 +242,7 @@ def test_a_damaged_file_is_named_where_it_cannot_be_replaced(server, home):
     "params, message",
     [
         ({"subset": "valid"}, "subset='valid' must be one of"),
-        ({"classes": ["Dress", "Hat"]}, "has 'Hat', which is neither a number from 0 to 9 nor"),
+        ({"classes": [1, "Hat"]}, "has 'Hat', which is neither a number from 0 to 9 nor"),
         ({"classes": [10]}, "has 10, which is neither"),
         ({"classes": [-1]}, "has -1, which is neither"),
         ({"classes": [True]}, "has True, which is neither"),
@@ -204,11 +250,51 @@ def test_a_damaged_file_is_named_where_it_cannot_be_replaced(server, home):
         ({"classes": 3}, "classes=3 must be a list of classes, such as"),
         ({"classes": []}, r"classes=\[\] must be a list of classes, such as"),
         ({"subset": ["train"]}, "must be one of"),
+        ({"subset": None}, "subset=None must be one of"),
+        ({"subset": b"train"}, "subset=b'train' must be one of"),
+        ({"subset": "t" * 10**6}, "subset='t+.* must be one of"),
+        ({"classes": [[1, 3]]}, "must be a list of classes, such as"),
+        ({"classes": [1, [3]]}, "must be a list of classes, such as"),
+        ({"classes": [1, [3, [5]]]}, "must be a list of classes, such as"),
+        ({"classes": {1, 3}}, "must be a list of classes, such as"),
+        ({"classes": {1: 3}}, "must be a list of classes, such as"),
+        ({"classes": b"Dress"}, "must be a list of classes, such as"),
+        ({"classes": (k for k in [1, 3])}, "must be a list of classes, such as"),
+        ({"classes": np.array("Dress")}, "must be a list of classes, such as"),
+        ({"classes": pd.DataFrame([[1, 3]])}, "must be a list of classes, such as"),
+        ({"classes": False}, "classes=False must be a list of classes, such as"),
+        ({"classes": [1, None]}, "has None, which is neither"),
+        ({"classes": [np.nan]}, "has nan, which is neither"),
+        ({"classes": [1.0]}, "has 1.0, which is neither"),
+        ({"classes": [np.True_]}, "has np.True_, which is neither"),
+        ({"classes": [b"Dress"]}, "has b'Dress', which is neither"),
+        ({"classes": [2**64]}, f"has {2**64}, which is neither"),
+        ({"classes": [10**5000]}, "^classes=.* has .*, which is neither"),
+        ({"classes": [*range(10**5)]}, "has 10, which is neither"),
+        ({"classes": np.ma.array([1, 3], mask=[0, 1])}, "has masked, which is neither"),
+        ({"data_home": ""}, "data_home='' cannot be the name of a folder"),
     ],
 )
-def test_wrong_arguments_are_named(params, message):
-    with pytest.raises(ValueError, match=message):
-        fetch_fashion_mnist(**params)
+@pytest.mark.parametrize("fetcher", [fetch_fashion_mnist, fetch_cifar10])
+def test_wrong_arguments_are_named(server, home, fetcher, params, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        fetcher(**params)
+    assert len(str(raised.value)) < 600
+    assert server.asked_for == []
+
+
+@pytest.mark.parametrize("name", ["return_X_y", "download_if_missing"])
+@pytest.mark.parametrize("value", [None, 1, 0.0, "no", [], np.array([True, False])])
+@pytest.mark.parametrize("fetcher", [fetch_fashion_mnist, fetch_cifar10])
+def test_wrong_switches_are_named(server, home, fetcher, name, value):
+    with pytest.raises(TypeError, match=f"^{name}=.* must be True or False"):
+        fetcher(**{name: value})
+
+
+@pytest.mark.parametrize("classes", [pd.Series([1, 3]), range(1, 4, 2), (np.str_("Dress"), 1)])
+def test_lists_of_classes_of_other_types(server, home, classes):
+    target = fetch_fashion_mnist(classes=classes, return_X_y=np.True_)[1]
+    assert_array_equal(target, [1, 3] * (N_TRAIN // 10))
 
 
 @pytest.mark.parametrize("remote", [datasets._FASHION_MNIST, datasets._CIFAR10])
@@ -276,10 +362,19 @@ def test_cifar10_without_a_network(server, home):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda path: write_cifar10(path, n_images=7), "cannot reshape"),
+        (lambda path: write_cifar10(path, n_images=7), "data_batch_1.bin .* 21511 bytes"),
+        (lambda path: write_cifar10(path, n_more=1), "data_batch_1.bin .* 64533 bytes"),
         (lambda path: write_cifar10(path, leave_out=["data_batch_3"]), "data_batch_3.bin"),
-        (lambda path: path.write_bytes(b"no archive"), "could not be opened"),
+        (lambda path: path.write_bytes(b"no archive"), "not a gzip file"),
         (lambda path: path.write_bytes(path.read_bytes()[:-5000]), "end|ended"),
+        (lambda path: spoil_checksum(path), "CRC check failed"),
+        (lambda path: write_endless_name(path), "cannot fit 'int'"),
+        (lambda path: write_special(path, tarfile.DIRTYPE), "data_batch_1.bin is no file"),
+        (lambda path: write_special(path, tarfile.FIFOTYPE), "data_batch_1.bin is no file"),
+        (lambda path: write_special(path, tarfile.CHRTYPE), "data_batch_1.bin is no file"),
+        (lambda path: write_special(path, tarfile.BLKTYPE), "data_batch_1.bin is no file"),
+        (lambda path: write_special(path, tarfile.SYMTYPE), "data_batch_1.bin is no file"),
+        (lambda path: write_special(path, tarfile.LNKTYPE), "data_batch_1.bin is no file"),
     ],
 )
 def test_damaged_archives_are_refused(server, home, monkeypatch, damage, message):
@@ -290,7 +385,21 @@ def test_damaged_archives_are_refused(server, home, monkeypatch, damage, message
     monkeypatch.setattr(datasets, "_CIFAR10", cifar10)
     with pytest.raises(ValueError, match=message) as raised:
         fetch_cifar10(subset="all")
+    assert "not the binary version of CIFAR-10" in str(raised.value)
     assert f"Delete {path}" in str(raised.value)
+
+
+def test_a_member_of_gigabytes_is_not_read(server, home, monkeypatch):
+    path = home / "cifar-10" / "cifar-10-binary.tar.gz"
+    path.parent.mkdir(parents=True)
+    member = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
+    member.size = 2**28
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        archive.addfile(member, Zeros())
+    cifar10 = datasets._CIFAR10._replace(files={path.name: remote_file(path)})
+    monkeypatch.setattr(datasets, "_CIFAR10", cifar10)
+    with less_memory_than(2**25), pytest.raises(ValueError, match="not the binary version"):
+        fetch_cifar10(subset="test")
 
 
 # The reader of IDX files
@@ -313,8 +422,9 @@ def test_idx_files_are_read(tmp_path):
         (gzip.compress(b""), "magic number is missing"),
         (gzip.compress(idx_bytes(IMAGES)[:9]), "truncated in its header"),
         (gzip.compress(idx_bytes(IMAGES[:1])), r"of shape \(1, 3, 4\), not \(2, 3, 4\)"),
-        (gzip.compress(idx_bytes(IMAGES)[:-5]), r"holds 19 values, where .* has 24"),
-        (gzip.compress(idx_bytes(IMAGES) + b"\0"), r"holds 25 values, where .* has 24"),
+        (gzip.compress(idx_bytes(IMAGES)[:-5]), r"holds 19 of the 24 values"),
+        (gzip.compress(idx_bytes(IMAGES) + b"\0"), r"holds more than the 24 values of its shape"),
+        (gzip.compress(idx_bytes(IMAGES) + bytes(9999)), r"holds more than the 24 values"),
         (gzip.compress(idx_bytes(IMAGES))[:-9], "truncated or damaged"),
         (idx_bytes(IMAGES), "not a gzip file"),
     ],
@@ -325,3 +435,13 @@ def test_damaged_idx_files_are_refused(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as raised:
         read_idx(path, shape=(2, 3, 4))
     assert f"Delete {path}" in str(raised.value)
+
+
+def test_an_idx_file_of_gigabytes_is_not_read(tmp_path):
+    path = tmp_path / "images.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(idx_bytes(IMAGES))
+        for _ in range(256):
+            file.write(bytes(2**20))
+    with less_memory_than(2**22), pytest.raises(ValueError, match="holds more than the 24"):
+        read_idx(path, shape=(2, 3, 4))

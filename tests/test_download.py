@@ -260,9 +260,12 @@ def remote(server, tmp_path):
     return remote
 
 
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """An empty cache, also where a test names none."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("SKCNN_DATA", str(home))
+    return home
 
 
 @pytest.fixture

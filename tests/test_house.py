@@ -49,7 +49,7 @@ HOUSE = {
         *("tempfile", "threading", "time", "typing", "pooch", "requests", "urllib3"),
     },
     "datasets": {
-        *("gzip", "math", "numbers", "pathlib", "tarfile", "zlib", "numpy", "sklearn", "_download"),
+        *("gzip", "math", "numbers", "tarfile", "zlib", "numpy", "sklearn", "_download"),
     },
 }
 
