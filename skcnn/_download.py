@@ -237,36 +237,48 @@ def _next_chunk(chunks, deadline):
     return chunk
 
 
+class _Queue(NamedTuple):
+    """A file that puts what is written into a queue, until nobody wants it any more."""
+
+    chunks: queue.Queue
+    stopped: threading.Event
+
+    def write(self, chunk):
+        self.chunks.put(chunk)
+        if self.stopped.is_set():
+            raise BrokenPipeError
+
+    def flush(self):
+        pass
+
+
 def _read_chunks(url, chunks, stopped):
     """Put the body of a URL into a queue, then no bytes, or else why it cannot be had."""
-    import requests  # not at the top: most calls find their files in the cache
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-
+    download = pooch.HTTPDownloader(
+        chunk_size=_CHUNK,
+        timeout=_TIMEOUT,
+        headers={"Accept-Encoding": "identity"},
+        hooks={"response": _leave_body_as_it_is},
+    )
     try:
-        with requests.get(
-            url,
-            stream=True,
-            timeout=_TIMEOUT,
-            headers={"Accept-Encoding": "identity"},
-            hooks={"response": _skip_body_of_redirection},
-        ) as response:
-            response.raise_for_status()
-            # As they come: a few bytes may be decoded into gigabytes, and some servers mistake the
-            # compression of a .gz file for one of the connection.
-            for chunk in response.raw.stream(_CHUNK, decode_content=False):
-                chunks.put(chunk)
-                if stopped.is_set():
-                    return
+        download(url, _Queue(chunks, stopped), None)
         chunks.put(b"")
     except Exception as error:
         reason = getattr(error.args[0], "reason", None) if error.args else None
-        unconnected = isinstance(reason, ConnectTimeoutError | NewConnectionError)
-        failure = _NoConnectionError if unconnected else _ServerError
+        unconnected = {"ConnectTimeoutError", "NewConnectionError"}  # of urllib3
+        is_one = unconnected & {parent.__name__ for parent in type(reason).__mro__}
+        failure = _NoConnectionError if is_one else _ServerError
         chunks.put(failure(f"{type(error).__name__}: {error}"))
 
 
-def _skip_body_of_redirection(response, **kwargs):
-    """Close a response that requests would read whole, be it endless, to follow it elsewhere."""
+def _leave_body_as_it_is(response, **kwargs):
+    """Have a body neither decoded nor, in a redirection, read.
+
+    A few bytes may be decoded into gigabytes, and some servers mistake the compression of a .gz
+    file for one of the connection. A redirection would be read whole before it is followed, be it
+    endless.
+    """
+    response.raw.headers.pop("Content-Encoding", None)
     if response.is_redirect:
         response.close()
 

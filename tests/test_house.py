@@ -46,7 +46,7 @@ HOUSE = {
     "_scaler": {"functools", "numpy", "scipy", "sklearn", "_images", "_failure", "_weights"},
     "_download": {
         *("contextlib", "functools", "os", "pathlib", "queue", "shutil", "stat", "sys"),
-        *("tempfile", "threading", "time", "typing", "pooch", "requests", "urllib3"),
+        *("tempfile", "threading", "time", "typing", "pooch"),
     },
     "datasets": {
         *("gzip", "math", "numbers", "tarfile", "zlib", "numpy", "sklearn", "_download"),
