@@ -557,7 +557,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         X, shape = _images.flatten(X)
         if not reset and shape is not None:
             _images.check_shape(shape, self.image_shape_, self)
-        checked = validate_data(self, X, y, reset=reset, accept_sparse="csr")
+        with _images.named_overflow("X"):
+            checked = validate_data(self, X, y, reset=reset, accept_sparse="csr")
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
         return checked

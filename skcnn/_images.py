@@ -4,6 +4,7 @@ Images come as rows of values (n, n_features), as monochrome images (n, H, W) or
 (n, H, W, C). Rows are what scikit-learn validates; (n, H, W, C) is what the network sees.
 """
 
+from contextlib import contextmanager
 from math import isqrt, prod
 
 import numpy as np
@@ -40,19 +41,28 @@ def flatten(X):
             raise ValueError(
                 f"X cannot be made an array: {error} All images must be of the same shape."
             ) from error
-    _check_kind(X)
+    check_kind(X, "X")
     if getattr(X, "ndim", None) not in (3, 4):
         return X, None
     shape = tuple(X.shape[1:])
     return X.reshape(X.shape[0], prod(shape)), shape
 
 
-def _check_kind(X):
+def check_kind(values, name):
     """Refuse dates, time differences and records, in an array or in columns of a table."""
-    dtypes = [X.dtype] if hasattr(X, "dtype") else [*getattr(X, "dtypes", ())]
+    dtypes = [values.dtype] if hasattr(values, "dtype") else [*getattr(values, "dtypes", ())]
     for dtype in dtypes:
         if getattr(dtype, "kind", None) in ("M", "m", "V"):
-            raise ValueError(f"X has values of type {dtype}, but images are made of numbers.")
+            raise ValueError(f"{name} has values of type {dtype}, which are not numbers.")
+
+
+@contextmanager
+def named_overflow(name):
+    """Name the values that hold integers too large for a float, which scikit-learn does not."""
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(f"{name} has values that are too large for a float: {error}.") from error
 
 
 def infer_shape(image_shape, shape_of_X, n_features):

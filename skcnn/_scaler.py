@@ -202,10 +202,12 @@ class ImageScaler(StandardScaler):
         """
         rows, shape = _images.flatten(X)
         self._check_fitted_for(shape)
-        if hasattr(self, "image_shape_"):
-            scaled = self._map_columns(StandardScaler.transform, rows, copy)
-        else:
-            scaled = super().transform(rows, copy)
+        copy = self._copies(copy)
+        with _images.named_overflow("X"):
+            if hasattr(self, "image_shape_"):
+                scaled = self._map_columns(StandardScaler.transform, rows, copy)
+            else:
+                scaled = super().transform(rows, copy)
         return scaled if shape is None else np.asarray(scaled).reshape(np.shape(X))
 
     @quietly
@@ -228,10 +230,12 @@ class ImageScaler(StandardScaler):
         """
         rows, shape = _images.flatten(X)
         self._check_fitted_for(shape)
-        if hasattr(self, "image_shape_"):
-            original = self._map_columns(StandardScaler.inverse_transform, rows, copy)
-        else:
-            original = super().inverse_transform(rows, copy)
+        copy = self._copies(copy)
+        with _images.named_overflow("X"):
+            if hasattr(self, "image_shape_"):
+                original = self._map_columns(StandardScaler.inverse_transform, rows, copy)
+            else:
+                original = super().inverse_transform(rows, copy)
         return original if shape is None else original.reshape(np.shape(X))
 
     def __sklearn_tags__(self):
@@ -256,7 +260,7 @@ class ImageScaler(StandardScaler):
             told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
             callback_context = self._init_callback_context()
             callback_context.call_on_fit_task_begin(**told)
-        with all_or_nothing(self) as (scaler, _):
+        with all_or_nothing(self) as (scaler, _), _images.named_overflow("X"):
             if first_call:
                 for name in (*_STATISTICS, "image_shape_"):
                     vars(scaler).pop(name, None)
@@ -288,14 +292,28 @@ class ImageScaler(StandardScaler):
             setattr(self, name, self._by_pixel(getattr(scaler, name)))
 
     def _check_finite(self):
-        """Refuse statistics that would make every later image NaN."""
-        for name in _STATISTICS:
+        """Refuse statistics that would make every later image NaN.
+
+        They are NaN by right where no values were seen.
+        """
+        if not np.isfinite(self.n_samples_seen_).all():
+            raise ValueError("The values of sample_weight are too large: their sum overflows.")
+        for name in ("mean_", "var_"):
             statistic = getattr(self, name)
-            if statistic is not None and np.isinf(statistic).any():
+            if statistic is None:
+                continue
+            if (~np.isfinite(statistic) & (self.n_samples_seen_ != 0)).any():
                 raise ValueError(
                     f"The values of X are too large: {name} overflows. Divide X by a number first, "
-                    "or convert it to float64; or sample_weight, if that is what is large."
+                    "or convert it to float64."
                 )
+
+    def _copies(self, copy):
+        """Return whether to copy, for the argument ``copy`` of a method."""
+        copy = self.copy if copy is None else copy
+        if not isinstance(copy, (bool, np.bool_)):
+            raise TypeError(f"copy={copy!r} must be True, False or None.")
+        return copy
 
     def _check_fitted_for(self, shape):
         """Refuse images of another shape than was fitted, and another ``per``."""
@@ -322,7 +340,6 @@ class ImageScaler(StandardScaler):
     def _map_columns(self, method, rows, copy):
         """Return rows as a method of StandardScaler maps the columns that were fitted."""
         checked = self._validate(rows, reset=False)
-        copy = self.copy if copy is None else copy
         scaler = self._scaler_of_columns()
         # What was converted to another type just now is a copy already.
         converted = getattr(rows, "dtype", checked.dtype) != checked.dtype

@@ -5,6 +5,8 @@ from numbers import Number
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
+from . import _images
+
 
 def check_sample_weight(sample_weight, X):
     """Return the weights of the samples of X as a new array of float64.
@@ -36,6 +38,8 @@ def check_sample_weight(sample_weight, X):
                 "for each sample, or leave it None."
             )
         sample_weight = value
-    return _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
-    )
+    _images.check_kind(sample_weight, "sample_weight")
+    with _images.named_overflow("sample_weight"):
+        return _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
+        )

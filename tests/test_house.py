@@ -11,7 +11,7 @@ import skcnn
 
 HOUSE = {
     "__init__": {"_classifier", "_scaler"},
-    "_images": {"math", "numpy"},
+    "_images": {"contextlib", "math", "numpy"},
     "_layers": {"functools", "numpy", "scipy"},
     "_parameters": {"math", "typing", "numpy"},
     "_loops": {"typing", "numpy", "llvmlite", "numba"},
@@ -19,7 +19,7 @@ HOUSE = {
     "_network": {"functools", "math", "numpy", "_layers", "_fast", "_parameters"},
     "_solvers": {"math", "numpy", "scipy"},
     "_availability": {"functools", "types"},
-    "_weights": {"numbers", "numpy", "sklearn"},
+    "_weights": {"numbers", "numpy", "sklearn", "_images"},
     "_failure": {"contextlib", "copy", "functools", "operator"},
     "_holdout": {"hashlib", "numpy"},
     "_threads": {
