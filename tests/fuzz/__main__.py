@@ -1,0 +1,77 @@
+"""The long run; see the package."""
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+
+from . import bad, inputs
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--bad", type=int, default=0, help="bad inputs to try")
+    parser.add_argument("--good", type=int, default=0, help="good inputs to try")
+    parser.add_argument("--interrupts", type=int, default=0, help="1: at every line; k: every k-th")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first input")
+    parser.add_argument("--seconds", type=float, default=20.0, help="a call may take")
+    parser.add_argument("--verbose", action="store_true", help="print each input")
+    options = parser.parse_args()
+    bad.compile_loops()
+    found = 0
+    if options.bad:
+        found += bad_inputs(options)
+    print(f"{found} violations in all")
+    return found > 0
+
+
+class Violations:
+    """Violations by kind, with the command that repeats each."""
+
+    def __init__(self):
+        self.count = 0
+        self._by_kind = defaultdict(list)
+
+    def add(self, kind, what, command, details):
+        self.count += 1
+        self._by_kind[kind, what].append((command, details))
+
+    def report(self):
+        for (kind, what), cases in sorted(self._by_kind.items()):
+            print(f"\n{kind}: {what}: {len(cases)}")
+            for command, details in cases:
+                print(f"    {command}\n        {details}")
+
+
+def bad_inputs(options):
+    """Try bad inputs, print what came of them, and return the number of violations."""
+    results, accepted, shared = Counter(), Counter(), Counter()
+    violations = Violations()
+    for number in range(options.first, options.first + options.bad):
+        call = inputs.bad_call(inputs.chooser(options.seed, number))
+        if options.verbose:
+            print(number, call, flush=True)
+        outcome = bad.check(call, options.seconds)
+        results[outcome.result] += 1
+        if outcome.result == "accepted":
+            accepted.update(f"{name}={value}" for name, value in call.wrong.items())
+        if outcome.shared:
+            shared[outcome.shared.partition(":")[2][:90]] += 1
+        command = f"python -m tests.fuzz --bad 1 --seed {options.seed} --first {number} --verbose"
+        for kind, details in outcome.violations:
+            what = f"{call.estimator.__name__}.{call.method}, {' and '.join(call.wrong)}"
+            violations.add(kind, what, command, f"{details}\n        {call}")
+    violations.report()
+    print(f"\n{options.bad} bad inputs: {violations.count} violations")
+    for result, count in results.most_common():
+        print(f"    {count:6d} {result}")
+    print(f"    {sum(shared.values()):6d} messages of NumPy within scikit-learn")
+    if options.verbose:
+        for what, counts in (("accepted", accepted), ("within scikit-learn", shared)):
+            for value, count in counts.most_common():
+                print(f"    {what}: {count:4d} {value}")
+    return violations.count
+
+
+if __name__ == "__main__":
+    sys.exit(main())

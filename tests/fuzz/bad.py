@@ -1,0 +1,247 @@
+"""One call with wrong values: does it fail as it should, and leave everything unchanged?"""
+
+import io
+import os
+import re
+import signal
+import traceback
+import warnings
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from pickle import dumps, loads
+from unittest import mock
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
+
+from skcnn import ConvNetClassifier
+
+from . import inputs
+from .deep import difference, freeze
+
+try:
+    import resource
+except ModuleNotFoundError:  # not on Windows
+    resource = None
+
+# What NumPy or Python say where a value was not checked before it was used.
+ACCIDENTS = (
+    *("setting an array element", "no callable", "out of range", "object has no attribute"),
+    *("truth value of an", "is ambiguous", "unsupported operand", "not supported between"),
+    *("object is not iterable", "object is not callable", "unhashable type", "has no len()"),
+    *("is not subscriptable", "cannot reshape", "broadcast together", "must be real number"),
+    *("too large to convert", "array is too big", "ufunc", "cannot be interpreted as", "cast from"),
+    *("zero-size array", "inhomogeneous", "invalid literal", "allowed size", "unexpected keyword"),
+    *("argument must be", "cannot convert", "could not convert", "not enough values to unpack"),
+    *("high is out of bounds", "low >= high", "does not support", "is not in list"),
+)
+# How a message may name an argument, where it is not by its name.
+NAMED = {"X": r"X\b|images", "X_val": r"X_val|images", "y_val": r"y_val", "y": r"\by\b|labels"}
+ALLOWED_WARNINGS = (ConvergenceWarning, DataConversionWarning)
+FEATURE_NAMES = ("X has feature names", "X does not have valid feature names")  # scikit-learn's
+SPARE_MEMORY = 4 * 2**30  # bytes that a call may take
+
+
+class TooLong(BaseException):
+    """A call took longer than it may."""
+
+
+@dataclass
+class Outcome:
+    """What came of a call: "accepted", or the type of the error; and what was wrong with that."""
+
+    result: str
+    violations: list = field(default_factory=list)  # (kind, details)
+    shared: str = ""  # an accident within scikit-learn, that its own estimators share
+
+
+@contextmanager
+def limited(seconds=None):
+    """Raise `TooLong` after some seconds, and MemoryError where memory would run out."""
+
+    def too_long(*_):
+        raise TooLong
+
+    mapped = Path("/proc/self/statm")
+    if resource and mapped.exists():
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        used = int(mapped.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + SPARE_MEMORY, hard))
+    if seconds:
+        handler = signal.signal(signal.SIGALRM, too_long)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        if seconds:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+        if resource and mapped.exists():
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def unexpected(warned):
+    """Return the warnings that are not documented, as violations."""
+    return sorted(
+        {
+            (warning.category.__name__, str(warning.message))
+            for warning in warned
+            if not issubclass(warning.category, ALLOWED_WARNINGS)
+            and not str(warning.message).startswith(FEATURE_NAMES)
+        }
+    )
+
+
+def compile_loops():
+    """Train and predict with compiled loops once: no clock should run while they are compiled."""
+    X, y = data()
+    with mock.patch.dict(os.environ, SKCNN_FAST="1"):
+        for dtype in (np.float64, np.float32):
+            for solver in ("sgd", "adam", "lbfgs"):
+                model = ConvNetClassifier(solver=solver, max_iter=1, tol=None)
+                model.fit(X.astype(dtype), y).predict(X)
+
+
+def data():
+    """Twelve images of 4 x 4 pixels, and labels of three classes."""
+    X = np.random.RandomState(0).randint(0, 5, size=(12, 4, 4)).astype(float)
+    return X, np.arange(12) % 3
+
+
+@cache
+def _prepared(estimator, state, base):
+    """Return the pickle of an estimator in some state."""
+    X, y = data()
+    model = estimator(**dict(base))
+    if state == "warm":
+        model.set_params(warm_start=True)
+    if state in ("fitted", "warm"):
+        model.fit(X, y)
+    if state == "stream":
+        model.partial_fit(X, y, **({"classes": [0, 1, 2]} if "K" in model.get_params() else {}))
+    return dumps(model)
+
+
+def prepared(call):
+    """Return the estimator of a call with its wrong parameters, and a user's RandomState."""
+    base = {**call.base}
+    users = np.random.RandomState(3) if base.get("random_state") == "user's" else None
+    if users is not None:
+        base["random_state"] = 0
+    model = loads(_prepared(call.estimator, call.state, tuple(base.items())))
+    if users is not None:
+        model.random_state = users
+    for name, source in call.wrong_parameters.items():
+        setattr(model, name, inputs.evaluate(source))
+    return model, users
+
+
+def check(call, seconds=None):
+    """Make a bad call, and return what came of it as an `Outcome`."""
+    with mock.patch.dict(os.environ, SKCNN_FAST=call.kernels), limited(seconds):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, users = prepared(call)
+            X, y = data()
+            names = {"X": X, "y": y, "n": len(X)}
+            arguments = {
+                name: inputs.evaluate(source, **names) for name, source in call.arguments.items()
+            }
+        before = freeze({"state": vars(model), "user's RandomState": users})
+        given = freeze(arguments)
+        raising = np.errstate(all="raise") if call.raising else nullcontext()
+        error = result = None
+        with warnings.catch_warnings(record=True) as warned, raising, redirect_stdout(io.StringIO()):
+            warnings.simplefilter("always")
+            try:
+                result = getattr(model, call.method)(**arguments)
+            except (Exception, TooLong) as caught:
+                error = caught
+        outcome = _judge_error(call, error) if error else _judge_result(call, model, result)
+        outcome.violations += unexpected(warned)
+        if error or call.method not in inputs.LEARNING:
+            after = freeze({"state": vars(model), "user's RandomState": users})
+            if before != after:
+                outcome.violations.append(("state changed", difference(before, after)))
+        in_place = call.base.get("copy") is False or "copy" in call.wrong
+        if given != freeze(arguments) and not (in_place and "transform" in call.method):
+            outcome.violations.append(("inputs changed", difference(given, freeze(arguments))))
+        if not error and call.must_fail():
+            outcome.violations.append(("accepted", f"{' and '.join(call.must_fail())}"))
+        return outcome
+
+
+def _judge_error(call, error):
+    """Return the outcome of a call that failed."""
+    outcome = Outcome(type(error).__name__)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    message = str(error)
+    details = f"{type(error).__name__} at {where}: {message[:150]}"
+    if isinstance(error, inputs.NotReadable):
+        return outcome  # the user's own error
+    not_available = isinstance(error, AttributeError) and call.method == "partial_fit"
+    if isinstance(error, AttributeError) and not isinstance(error, ValueError):
+        if not not_available or "partial_fit" not in message:
+            outcome.violations.append(("type of error", details))
+        return outcome
+    if not isinstance(error, (ValueError, TypeError)):
+        outcome.violations.append(("type of error", details))
+        return outcome
+    names = "|".join(NAMED.get(name, rf"\b{name}\b") for name in call.wrong)
+    if re.search(names, message):
+        return outcome
+    accident = any(phrase in message for phrase in ACCIDENTS)
+    frames = traceback.extract_tb(error.__traceback__)
+    in_metric = any(frame.name == "accuracy_score" for frame in frames)
+    if "sklearn" in Path(last.filename).parts or in_metric:
+        outcome.shared = details if accident else ""
+        return outcome
+    if call.state == "fresh" and "not fitted" in message:
+        return outcome
+    kind = "accident" if accident else "does not name the argument"
+    outcome.violations.append((kind, details))
+    return outcome
+
+
+def _judge_result(call, model, result):
+    """Return the outcome of a call that was accepted: what it gives must be finite."""
+    outcome = Outcome("accepted")
+
+    def finite(what, values):
+        values = np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+        if values.dtype.kind in "fc" and not np.isfinite(values).all():
+            outcome.violations.append(("not finite", what))
+
+    missing = call.wrong_arguments.get("X") in inputs.MISSING
+    if call.method not in inputs.LEARNING:
+        if not missing and call.method != "predict":
+            finite("result", result)
+    elif call.estimator is ConvNetClassifier:
+        for name in ("filters_", "filter_intercept_", "coef_", "intercept_", "loss_curve_"):
+            finite(name, getattr(model, name))
+        outcome.violations += _use(model, "predict_proba", call)
+    elif not missing:
+        for name in ("mean_", "var_", "scale_"):
+            if getattr(model, name) is not None:
+                finite(name, getattr(model, name))
+        outcome.violations += _use(model, "transform", call)
+    return outcome
+
+
+def _use(model, method, call):
+    """Return what is wrong with a new model: it must work for the images it was fitted on."""
+    X, y = data()
+    X = inputs.evaluate(call.arguments["X"], X=X, y=y, n=len(X))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            values = getattr(model, method)(X)
+        except Exception as error:
+            return [("a model that cannot be used", f"{type(error).__name__}: {str(error)[:150]}")]
+    values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+    if not np.isfinite(values).all():
+        return [("not finite", f"{method} of the images of {call.method}")]
+    return []
