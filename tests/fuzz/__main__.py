@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections import Counter, defaultdict
 
-from . import bad, inputs
+from . import bad, good, inputs
 
 
 def main():
@@ -21,6 +21,8 @@ def main():
     found = 0
     if options.bad:
         found += bad_inputs(options)
+    if options.good:
+        found += good_inputs(options)
     print(f"{found} violations in all")
     return found > 0
 
@@ -70,6 +72,26 @@ def bad_inputs(options):
         for what, counts in (("accepted", accepted), ("within scikit-learn", shared)):
             for value, count in counts.most_common():
                 print(f"    {what}: {count:4d} {value}")
+    return violations.count
+
+
+def good_inputs(options):
+    """Try good networks and as many scalers, and return the number of violations."""
+    violations = Violations()
+    for number in range(options.first, options.first + options.good):
+        choose = inputs.chooser(options.seed, number)
+        for make, check in (
+            (good.good_network, good.check_network),
+            (good.good_scaler, good.check_scaler),
+        ):
+            case = make(choose)
+            if options.verbose:
+                print(number, case, flush=True)
+            command = f"python -m tests.fuzz --good 1 --seed {options.seed} --first {number}"
+            for kind, details in check(case, options.seconds):
+                violations.add(kind, type(case).__name__, command, f"{details}\n        {case}")
+    violations.report()
+    print(f"\n{options.good} networks and as many scalers: {violations.count} violations")
     return violations.count
 
 

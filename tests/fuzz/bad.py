@@ -38,7 +38,10 @@ ACCIDENTS = (
     *("high is out of bounds", "low >= high", "does not support", "is not in list"),
 )
 # How a message may name an argument, where it is not by its name.
-NAMED = {"X": r"X\b|images", "X_val": r"X_val|images", "y_val": r"y_val", "y": r"\by\b|labels"}
+NAMED = {
+    **{"X": r"X\b|images", "X_val": r"X_val|images", "y_val": "y_val"},
+    **{"y": r"\by\b|labels|class", "sample_weight": "weight"},
+}
 ALLOWED_WARNINGS = (ConvergenceWarning, DataConversionWarning)
 FEATURE_NAMES = ("X has feature names", "X does not have valid feature names")  # scikit-learn's
 SPARE_MEMORY = 4 * 2**30  # bytes that a call may take
@@ -176,7 +179,8 @@ def check(call, seconds=None):
 def _judge_error(call, error):
     """Return the outcome of a call that failed."""
     outcome = Outcome(type(error).__name__)
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1]
     where = f"{Path(last.filename).name}:{last.lineno}"
     message = str(error)
     details = f"{type(error).__name__} at {where}: {message[:150]}"
@@ -194,9 +198,7 @@ def _judge_error(call, error):
     if re.search(names, message):
         return outcome
     accident = any(phrase in message for phrase in ACCIDENTS)
-    frames = traceback.extract_tb(error.__traceback__)
-    in_metric = any(frame.name == "accuracy_score" for frame in frames)
-    if "sklearn" in Path(last.filename).parts or in_metric:
+    if _raised_by(frames) == "sklearn":
         outcome.shared = details if accident else ""
         return outcome
     if call.state == "fresh" and "not fitted" in message:
@@ -204,6 +206,15 @@ def _judge_error(call, error):
     kind = "accident" if accident else "does not name the argument"
     outcome.violations.append((kind, details))
     return outcome
+
+
+def _raised_by(frames):
+    """Return which of scikit-learn and skcnn raised an error, or called what raised it."""
+    for frame in reversed(frames):
+        parts = Path(frame.filename).parts
+        if "sklearn" in parts or "skcnn" in parts:
+            return "sklearn" if "sklearn" in parts else "skcnn"
+    return None
 
 
 def _judge_result(call, model, result):
