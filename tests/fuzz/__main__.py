@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections import Counter, defaultdict
 
-from . import bad, good, inputs
+from . import bad, good, inputs, interrupts
 
 
 def main():
@@ -12,6 +12,7 @@ def main():
     parser.add_argument("--bad", type=int, default=0, help="bad inputs to try")
     parser.add_argument("--good", type=int, default=0, help="good inputs to try")
     parser.add_argument("--interrupts", type=int, default=0, help="1: at every line; k: every k-th")
+    parser.add_argument("--scene", type=int, help="number of the only call to interrupt")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--seconds", type=float, default=20.0, help="a call may take")
@@ -23,6 +24,8 @@ def main():
         found += bad_inputs(options)
     if options.good:
         found += good_inputs(options)
+    if options.interrupts:
+        found += interrupted_calls(options)
     print(f"{found} violations in all")
     return found > 0
 
@@ -92,6 +95,27 @@ def good_inputs(options):
                 violations.add(kind, type(case).__name__, command, f"{details}\n        {case}")
     violations.report()
     print(f"\n{options.good} networks and as many scalers: {violations.count} violations")
+    return violations.count
+
+
+def interrupted_calls(options):
+    """Interrupt calls at lines of skcnn, and return the number of violations."""
+    violations, blas, n_lines = Violations(), interrupts.BlasThreads(), 0
+    for number, scene in enumerate(interrupts.scenes()):
+        if options.scene not in (None, number):
+            continue
+        first = options.first or 1 + number % options.interrupts
+        last = options.first or scene.states[-1]
+        if options.verbose:
+            print(f"{number} {scene}: {scene.states[-1]} lines", flush=True)
+        for at in range(first, last + 1, options.interrupts):
+            n_lines += 1
+            where, found = interrupts.check(scene, at, blas, options.seconds)
+            command = f"python -m tests.fuzz --interrupts 1 --scene {number} --first {at}"
+            for kind, details in found:
+                violations.add(f"interrupt, {kind}", where, command, f"{details}\n        {scene}")
+    violations.report()
+    print(f"\n{n_lines} interrupts: {violations.count} violations")
     return violations.count
 
 

@@ -14,6 +14,7 @@ from pickle import dumps, loads
 from unittest import mock
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
 from skcnn import ConvNetClassifier
@@ -156,7 +157,11 @@ def check(call, seconds=None):
         given = freeze(arguments)
         raising = np.errstate(all="raise") if call.raising else nullcontext()
         error = result = None
-        with warnings.catch_warnings(record=True) as warned, raising, redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(record=True) as warned,
+            raising,
+            redirect_stdout(io.StringIO()),
+        ):
             warnings.simplefilter("always")
             try:
                 result = getattr(model, call.method)(**arguments)
@@ -171,9 +176,24 @@ def check(call, seconds=None):
         in_place = call.base.get("copy") is False or "copy" in call.wrong
         if given != freeze(arguments) and not (in_place and "transform" in call.method):
             outcome.violations.append(("inputs changed", difference(given, freeze(arguments))))
+        if call.wrong_parameters:
+            outcome.violations += _copy(model)
         if not error and call.must_fail():
             outcome.violations.append(("accepted", f"{' and '.join(call.must_fail())}"))
         return outcome
+
+
+def _copy(model):
+    """Return what is wrong with cloning an estimator whose parameters are wrong."""
+    before = freeze(vars(model))
+    try:
+        clone(model)
+    except (TypeError, ValueError, RuntimeError, inputs.NotReadable):
+        pass  # what cannot be copied, such as a generator
+    except Exception as error:
+        return [("type of error of clone", f"{type(error).__name__}: {error}")]
+    changed = difference(before, freeze(vars(model)))
+    return [("clone changed the state", changed)] if changed else []
 
 
 def _judge_error(call, error):

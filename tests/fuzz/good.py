@@ -383,10 +383,15 @@ def _check_scaler(case, found):
     expected = expected.reshape(images.shape)
 
     scaler = ImageScaler(**case.parameters).fit(images, sample_weight=s)
-    found.same("statistics of StandardScaler", *(
-        [np.unique(m.mean_) if per_channel else np.ravel(m.mean_)] if m.mean_ is not None else []
-        for m in (scaler, reference)
-    ))
+    found.same(
+        "statistics of StandardScaler",
+        *(
+            [np.unique(m.mean_) if per_channel else np.ravel(m.mean_)]
+            if m.mean_ is not None
+            else []
+            for m in (scaler, reference)
+        ),
+    )
     flat = (case.n, -1)
     as_rows = "rows(X)" in case.layout
     for name, scaled in (

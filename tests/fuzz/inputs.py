@@ -272,7 +272,15 @@ REFUSED = {
     "y": {*NO_LABELS},
     "y_val": {*NO_LABELS} - {"None"},
     "sample_weight": {*NO_WEIGHTS},
-    "classes": {"[0]", "[]", "[5, 6, 7]", "[np.nan, 1.0]", "'text'", "object()", "[[0, 1], [2, 3]]"},
+    "classes": {
+        "[0]",
+        "[]",
+        "[5, 6, 7]",
+        "[np.nan, 1.0]",
+        "'text'",
+        "object()",
+        "[[0, 1], [2, 3]]",
+    },
 }
 ARGUMENTS = {
     "X": [*NO_IMAGES, *MISSING, *OTHER_IMAGES, *ODD_IMAGES, *ODD],

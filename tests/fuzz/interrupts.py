@@ -6,10 +6,12 @@ line that runs in it, with a KeyboardInterrupt at that line.
 
 import os
 import sys
+import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from unittest import mock
 
 import numpy as np
@@ -18,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 import skcnn
 from skcnn import ConvNetClassifier, ImageScaler, _threads
 
-from .bad import data
+from .bad import TooLong, data, limited
 from .deep import difference, freeze
 
 PACKAGE = str(Path(skcnn.__file__).parent)
@@ -70,58 +72,73 @@ class Interrupt:
 class Scene:
     """A call that is interrupted.
 
-    ``before`` is the name of the method that was called before, or None; ``fails`` tells that the
-    call raises ValueError where it is not interrupted; with ``users_state`` the estimator has a
-    RandomState of the user's.
+    Parameters
+    ----------
+    name : str
+    parameters : dict
+    method : str
+        What is called.
+    before : str or None
+        The method that was called before, with other data.
+    wrong : dict or None
+        Parameters, or "X": what is wrong with the call, so that it raises ValueError.
+    kernels : str
+        SKCNN_FAST.
+    users_state : bool
+        Whether ``random_state`` is the user's RandomState.
+    estimator : type
     """
 
     name: str
     parameters: dict
     method: str = "fit"
     before: str | None = None
-    fails: bool = False
+    wrong: dict = field(default_factory=dict)
     kernels: str = "0"
     users_state: bool = False
+    estimator: type = ConvNetClassifier
 
-    @property
-    def estimator(self):
-        return ImageScaler if self.name.startswith("scaler") else ConvNetClassifier
+    def __str__(self):
+        return f"{self.name}, {self.method} after {self.before}, SKCNN_FAST={self.kernels}"
 
-    def arguments(self, method):
-        """Return the arguments of a method, with ``fails`` what it cannot take."""
-        X, y = data()
-        if self.estimator is ImageScaler:
-            return {"X": X}
-        return {"X": X, "y": y, **({"classes": [0, 1, 2]} if method == "partial_fit" else {})}
+    def _call(self, model, method, X, y):
+        arguments = {"X": X}
+        if self.estimator is ConvNetClassifier:
+            arguments["y"] = y
+            if method == "partial_fit":
+                arguments["classes"] = [0, 1, 2]
+        getattr(model, method)(**arguments)
 
     def make(self):
         """Return the estimator before the call."""
+        X, y = data()
         model = self.estimator(**self.parameters)
         if self.users_state:
             model.set_params(random_state=np.random.RandomState(5))
         if self.before:
-            getattr(model, self.before)(**self.arguments(self.before))
-        return model
+            self._call(model, self.before, X[::-1] / 2, y)
+        return model.set_params(**{k: v for k, v in self.wrong.items() if k != "X"})
 
     def call(self, model):
-        arguments = self.arguments(self.method)
-        if self.fails:
-            arguments["X"][-1, 0, 0] = 1e308 if self.name.endswith("late") else np.inf
-        getattr(model, self.method)(**arguments)
+        """Make the call."""
+        X, y = data()
+        X[-1, 0, 0] = self.wrong.get("X", X[-1, 0, 0])
+        self._call(model, self.method, X, y)
 
     @cached_property
     def states(self):
         """The estimator before, after, and after another call, frozen; and the lines between."""
         with self.running():
             model = self.make()
-            old = freeze(vars(model))
+            old, failed = freeze(vars(model)), False
             try:
                 with Interrupt() as lines:
                     self.call(model)
             except ValueError:
-                assert self.fails
+                failed = True
+            assert failed == bool(self.wrong), f"{self}: {failed}"
             new = freeze(vars(model))
-            if not self.fails:
+            if not failed:
                 self.call(model)
             return old, new, freeze(vars(model)), lines.n_lines
 
@@ -133,34 +150,43 @@ class Scene:
 def scenes():
     """Return all calls that are interrupted."""
     short = {"n_filters": 2, "max_iter": 2, "tol": None, "batch_size": 6, "random_state": 0}
+    warm, after_fit = {**short, "warm_start": True}, {"before": "fit"}
+    stream = {"method": "partial_fit", "before": "partial_fit"}
+    sgd = {**short, "solver": "sgd"}
+    diverging = {"wrong": {"eta": 1e308}, "users_state": True}
     found = []
     for kernels in "01":
-        add = {"kernels": kernels}
         found += [
-            Scene("cold", short, **add),
-            Scene("again", short, before="fit", **add),
-            Scene("warm start", {**short, "warm_start": True}, before="fit", **add),
-            Scene("user's state", short, before="fit", users_state=True, **add),
-            Scene("user's warm", {**short, "warm_start": True}, "fit", "fit", False, kernels, True),
-            Scene("first of a stream", short, "partial_fit", **add),
-            Scene("stream", short, "partial_fit", "partial_fit", users_state=True, **add),
-            Scene("early stopping", {**short, "early_stopping": True}, before="fit", **add),
-            Scene("lbfgs", {**short, "solver": "lbfgs"}, before="fit", **add),
-            Scene("wrong X", short, before="fit", fails=True, users_state=True, **add),
-            Scene("wrong X late", short, before="fit", fails=True, users_state=True, **add),
-            Scene("wrong X late", short, "partial_fit", "partial_fit", fails=True, **add),
+            Scene("cold", short, kernels=kernels),
+            Scene("again", short, kernels=kernels, **after_fit),
+            Scene("user's state", short, kernels=kernels, users_state=True, **after_fit),
+            Scene("warm start", warm, kernels=kernels, **after_fit),
+            Scene("warm, user's state", warm, kernels=kernels, users_state=True, **after_fit),
+            Scene("stream begins", short, "partial_fit", kernels=kernels),
+            Scene("stream", short, kernels=kernels, users_state=True, **stream),
+            Scene(
+                "early stopping", {**short, "early_stopping": True}, kernels=kernels, **after_fit
+            ),
+            Scene("lbfgs", {**short, "solver": "lbfgs"}, kernels=kernels, **after_fit),
+            Scene("infinite X", short, kernels=kernels, wrong={"X": np.inf}, **after_fit),
+            Scene("diverging", sgd, kernels=kernels, **diverging, **after_fit),
+            Scene("diverging stream", sgd, kernels=kernels, **diverging, **stream),
         ]
     for per in ("pixel", "channel"):
-        for method in ("fit", "partial_fit"):
-            for before in (None, "fit"):
-                found.append(Scene(f"scaler, {per}", {"per": per}, method, before))
-            found.append(Scene("scaler, wrong X", {"per": per}, method, "fit", fails=True))
-    found.append(Scene("scaler, fit_transform", {}, "fit_transform", "fit"))
+        scaler = {"parameters": {"per": per}, "estimator": ImageScaler}
+        for method in ("fit", "partial_fit", "fit_transform"):
+            found += [
+                Scene(f"scaler, {per}", method=method, **scaler),
+                Scene(f"scaler, {per}", method=method, before="fit", **scaler),
+                Scene(
+                    f"infinite X, {per}", method=method, before="fit", wrong={"X": np.inf}, **scaler
+                ),
+            ]
     return found
 
 
 class BlasThreads:
-    """Sees how many threads BLAS has, and gives it back what it had."""
+    """Tells whether BLAS has as many threads as at first."""
 
     def __init__(self):
         self._controller = ThreadpoolController().select(user_api="blas")
@@ -174,50 +200,62 @@ class BlasThreads:
     def now(self):
         return [pool["num_threads"] for pool in self._controller.info()]
 
-    def changed(self):
-        """Return what changed, if anything, and put it right."""
-        now = self.now()
-        if now == self._before:
-            return None
+    def check(self, violations, when):
+        """Note a violation if there are more threads, or fewer."""
+        if self.now() != self._before:
+            violations.append(("threads of BLAS", f"{when}: {self._before} -> {self.now()}"))
+
+    def restore(self):
+        """Put all right again, so that one violation does not cause others: locks too."""
         for pool, n_threads in zip(self._controller.lib_controllers, self._before):
             pool.set_num_threads(n_threads)
         for item, state in self._counters:
-            vars(item).update(state)
-        return f"{self._before} -> {now}"
+            for name, value in state.items():
+                setattr(item, name, Lock() if isinstance(value, type(Lock())) else value)
 
 
-def check(scene, at, blas):
+def check(scene, at, blas, seconds=None):
     """Interrupt a call at one line; return that line, and what is wrong, as pairs."""
+    violations, interrupt = [], Interrupt(at)
+    try:
+        with limited(seconds):
+            _check(scene, interrupt, blas, violations)
+    except TooLong as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if PACKAGE in f.filename]
+        where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+        violations.append(("deadlock", f"in the next call, at {where}"))
+    if violations:
+        blas.restore()
+    return interrupt.where, violations
+
+
+def _check(scene, interrupt, blas, violations):
     old, new, next_one, _ = scene.states
-    violations = []
     with scene.running(), warnings.catch_warnings():
         warnings.simplefilter("error")
         model = scene.make()
-        interrupt = Interrupt(at)
         try:
             with interrupt:
                 scene.call(model)
-            violations.append(("interrupt swallowed", "the call returned"))
+            if interrupt.where:
+                violations.append(("interrupt swallowed", "the call returned"))
         except KeyboardInterrupt:
             pass
         except Exception as error:
-            violations.append(("interrupt swallowed", f"{type(error).__name__}: {error}"))
-        threads = blas.changed()
-        if threads:
-            violations.append(("threads of BLAS", threads))
+            if interrupt.where:
+                violations.append(("interrupt swallowed", f"{type(error).__name__}: {error}"))
+        blas.check(violations, "after the interrupt")
         state = freeze(vars(model))
         if state not in (old, new):
             nearer = min((difference(s, state) or "" for s in (old, new)), key=len)
             violations.append(("neither old nor new", nearer))
-        elif not scene.fails:
-            expected = new if state == old else next_one
-            try:
-                scene.call(model)
-                after = freeze(vars(model))
-                if after != expected:
-                    violations.append(("the next call", difference(expected, after)))
-            except Exception as error:
+        expected = new if state == old else next_one
+        try:
+            scene.call(model)
+        except Exception as error:
+            if not (scene.wrong and isinstance(error, ValueError)):
                 violations.append(("the next call", f"{type(error).__name__}: {error}"))
-            if blas.changed():
-                violations.append(("threads of BLAS", "after the next call"))
-    return interrupt.where, violations
+        after = freeze(vars(model))
+        if state in (old, new) and after != expected:
+            violations.append(("the next call", difference(expected, after)))
+        blas.check(violations, "after the next call")

@@ -2,7 +2,10 @@
 
 import pytest
 
+from skcnn import ConvNetClassifier, ImageScaler
+
 from . import bad, inputs
+from .deep import freeze
 
 
 @pytest.mark.parametrize("part", range(10))
@@ -15,3 +18,15 @@ def test_bad_inputs(part):
             for kind, details in bad.check(call).violations
         ]
     assert not violations, "\n".join(violations)
+
+
+@pytest.mark.parametrize("estimator", [ConvNetClassifier, ImageScaler])
+@pytest.mark.parametrize("name", ["kernel_size", "K__x", "", "fit", "mean_"])
+def test_parameters_that_do_not_exist(estimator, name):
+    model = estimator()
+    before = freeze(vars(model))
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        model.set_params(**{name: 1})
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        estimator(**{name: 1})
+    assert freeze(vars(model)) == before
