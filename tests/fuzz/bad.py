@@ -40,7 +40,7 @@ ACCIDENTS = (
 )
 # How a message may name an argument, where it is not by its name.
 NAMED = {
-    **{"X": r"X\b|images", "X_val": r"X_val|images", "y_val": "y_val"},
+    **{"X": r"\bX\b|images|samples", "X_val": r"X_val|images", "y_val": "y_val"},
     **{"y": r"\by\b|labels|class", "sample_weight": "weight"},
 }
 ALLOWED_WARNINGS = (ConvergenceWarning, DataConversionWarning)
@@ -188,7 +188,7 @@ def _copy(model):
     before = freeze(vars(model))
     try:
         clone(model)
-    except (TypeError, ValueError, RuntimeError, inputs.NotReadable):
+    except (TypeError, ValueError, RuntimeError, inputs.NotReadableError):
         pass  # what cannot be copied, such as a generator
     except Exception as error:
         return [("type of error of clone", f"{type(error).__name__}: {error}")]
@@ -204,7 +204,7 @@ def _judge_error(call, error):
     where = f"{Path(last.filename).name}:{last.lineno}"
     message = str(error)
     details = f"{type(error).__name__} at {where}: {message[:150]}"
-    if isinstance(error, inputs.NotReadable):
+    if isinstance(error, inputs.NotReadableError):
         return outcome  # the user's own error
     not_available = isinstance(error, AttributeError) and call.method == "partial_fit"
     if isinstance(error, AttributeError) and not isinstance(error, ValueError):

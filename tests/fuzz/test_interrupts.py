@@ -13,7 +13,7 @@ def blas():
     return interrupts.BlasThreads()
 
 
-@pytest.mark.parametrize("number, scene", enumerate(interrupts.scenes()), ids=str)
+@pytest.mark.parametrize("number, scene", [*enumerate(interrupts.scenes())], ids=str)
 def test_interrupts(number, scene, blas):
     *_, n_lines = scene.states
     stride = max(1, n_lines // LINES_A_SCENE)
