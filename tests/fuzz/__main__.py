@@ -105,9 +105,9 @@ def interrupted_calls(options):
         if options.scene not in (None, number):
             continue
         first = options.first or 1 + number % options.interrupts
-        last = options.first or scene.states[-1]
+        last = options.first or len(scene.states[-1])
         if options.verbose:
-            print(f"{number} {scene}: {scene.states[-1]} lines", flush=True)
+            print(f"{number} {scene}: {len(scene.states[-1])} lines", flush=True)
         for at in range(first, last + 1, options.interrupts):
             n_lines += 1
             where, found = interrupts.check(scene, at, blas, options.seconds)

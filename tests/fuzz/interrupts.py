@@ -36,7 +36,7 @@ class Interrupt:
 
     Attributes
     ----------
-    n_lines : int
+    lines : list of str
         Lines so far.
     where : str or None
         The line of the interrupt.
@@ -44,7 +44,7 @@ class Interrupt:
 
     def __init__(self, at=None):
         self.at = at
-        self.n_lines = 0
+        self.lines = []
         self.where = None
 
     def __enter__(self):
@@ -60,9 +60,10 @@ class Interrupt:
 
     def _line(self, frame, event, argument):
         if event == "line":
-            self.n_lines += 1
-            if self.n_lines == self.at:
-                self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+            line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+            self.lines.append(line)
+            if len(self.lines) == self.at:
+                self.where = line
                 sys.settrace(None)
                 raise KeyboardInterrupt
         return self._line
@@ -132,7 +133,7 @@ class Scene:
             model = self.make()
             old, failed = freeze(vars(model)), False
             try:
-                with Interrupt() as lines:
+                with Interrupt() as counter:
                     self.call(model)
             except ValueError:
                 failed = True
@@ -140,7 +141,7 @@ class Scene:
             new = freeze(vars(model))
             if not failed:
                 self.call(model)
-            return old, new, freeze(vars(model)), lines.n_lines
+            return old, new, freeze(vars(model)), counter.lines
 
     def running(self):
         """Return a context in which the call is made."""
@@ -157,11 +158,11 @@ def scenes():
     found = []
     for kernels in "01":
         found += [
+            Scene("warm, user's state", warm, kernels=kernels, users_state=True, **after_fit),
             Scene("cold", short, kernels=kernels),
             Scene("again", short, kernels=kernels, **after_fit),
             Scene("user's state", short, kernels=kernels, users_state=True, **after_fit),
             Scene("warm start", warm, kernels=kernels, **after_fit),
-            Scene("warm, user's state", warm, kernels=kernels, users_state=True, **after_fit),
             Scene("stream begins", short, "partial_fit", kernels=kernels),
             Scene("stream", short, kernels=kernels, users_state=True, **stream),
             Scene(
@@ -183,6 +184,21 @@ def scenes():
                 ),
             ]
     return found
+
+
+def each_line_once():
+    """Return all calls, and the numbers of the lines at which to interrupt them.
+
+    A line is interrupted in the first call in which it runs, and in the first that fails, the last
+    time that it runs there.
+    """
+    chosen, seen = [], set()
+    for scene in scenes():
+        *_, lines = scene.states
+        last = {(line, bool(scene.wrong)): at for at, line in enumerate(lines, 1)}
+        chosen.append((scene, [at for line, at in last.items() if line not in seen]))
+        seen.update(last)
+    return chosen
 
 
 class BlasThreads:
