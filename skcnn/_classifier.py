@@ -619,6 +619,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                     f"class_weight={self.class_weight} must leave samples with a weight that is "
                     "greater than 0."
                 )
+            weights /= weights.max()
         return indices, weights
 
     def _class_weights(self, y):
@@ -777,6 +778,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 plateau=_solvers.Plateau(tol, self.n_iter_no_change),
                 watch_validation=self.early_stopping,
                 eta=self.eta,
+                alpha=self.alpha,
                 verbose=self.verbose and n_epochs,
             )
             callbacks.fitted = lambda: {

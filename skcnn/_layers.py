@@ -219,7 +219,8 @@ def class_log_probabilities(T):
     `log_probabilities`, from which it would differ by more than rounding.
     """
     P = class_probabilities(T)
-    return np.where(P > 0.5, np.log(P), log_probabilities(T))
+    log_P = np.where(P > 0.5, np.log(P), log_probabilities(T))
+    return np.maximum(log_P, np.finfo(T.dtype).min)  # that of two huge logits overflows
 
 
 def most_probable(T):

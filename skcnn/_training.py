@@ -27,7 +27,7 @@ class Monitor:
         Tells when to stop, from the loss.
     watch_validation : bool
         Whether the plateau is that of the validation loss, and the best weights by it are kept.
-    eta : float
+    eta, alpha : float
         For the error where training diverges.
     verbose : int or False
         The number of epochs there may be, to print a line for each.
@@ -40,14 +40,16 @@ class Monitor:
         Epochs so far.
     """
 
-    def __init__(self, objective, y, s, *, validation, plateau, watch_validation, eta, verbose):
+    def __init__(
+        self, objective, y, s, *, validation, plateau, watch_validation, eta, alpha, verbose
+    ):
         self.objective = objective
         self.y, self.s = y, s
         self.validation = validation
         self.curves = {name: [] for name in (CURVES if validation else CURVES[:2])}
         self.plateau = plateau
         self.watch_validation = watch_validation
-        self.eta = eta
+        self.eta, self.alpha = eta, alpha
         self.verbose = verbose
         self.n_epochs = 0
         self._best_loss = np.inf
@@ -91,7 +93,7 @@ class Monitor:
         raise ValueError(
             f"Training diverged in epoch {self.n_epochs}: the outputs, the gradient or the weights "
             "are infinite or NaN. Scale the images, with ImageScaler for example, or lower eta (it "
-            f"is {self.eta})."
+            f"is {self.eta}) or alpha (it is {self.alpha})."
         )
 
     def finish(self):

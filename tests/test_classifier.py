@@ -972,6 +972,28 @@ def test_a_cold_fit_forgets_validation_and_best_loss(scaled_digits):
     assert worse.best_loss_ == min(worse.loss_curve_) < worse.loss_
 
 
+@pytest.mark.parametrize("scale", [1e308, 1e-300])
+def test_class_weights_of_any_size_keep_their_ratios(scaled_digits, scale):
+    expected = short(class_weight={1: 1.0, 3: 0.25}).fit(*scaled_digits)
+    model = short(class_weight={1: scale, 3: 0.25 * scale}).fit(*scaled_digits)
+    assert_same_weights(model, expected)
+    assert_allclose(model.loss_curve_, expected.loss_curve_)
+
+
+def test_a_penalty_that_is_too_large_is_named(scaled_digits):
+    with pytest.raises(ValueError, match=r"or alpha \(it is 1e\+300\)"):
+        short(alpha=1e300).fit(*scaled_digits)
+
+
+@pytest.mark.parametrize("labels", [[1, 3], [0, 1, 2]])
+def test_log_probabilities_of_huge_logits_are_finite(digits, labels):
+    X, y = digits
+    y = np.where(np.arange(len(y)) % 5 == 0, 2, y) if len(labels) == 3 else y
+    model = short(n_filters=2).fit(X, y)
+    log_P = model.predict_log_proba(X * (1e307 / np.abs(model.decision_function(X)).max()))
+    assert np.isfinite(log_P).all()
+
+
 def test_batches_are_of_200_by_default(scaled_digits):
     X, y = scaled_digits
     assert_same_weights(short().fit(X, y), short(batch_size=200).fit(X, y))
@@ -1001,6 +1023,7 @@ def test_values_too_large_are_refused(scaled_digits):
         ({1: None}, "must be finite"),
         ({"dress": 1}, "are not in class_weight"),
     ],
+    ids=str,
 )
 def test_class_weights_that_mean_nothing_are_refused(scaled_digits, class_weight, message):
     with pytest.raises(ValueError, match=f"class_weight=.*{message}"):

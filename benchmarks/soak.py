@@ -1,0 +1,103 @@
+"""Time and memory of a long stream of ``partial_fit`` in which every other call fails.
+
+Run ``python benchmarks/soak.py --minutes 30``. Every second call has a fault: values that are NaN,
+another number of pixels, unknown labels, weights that are infinite, a learning rate at which
+training diverges, or an interrupt in the middle of the call. After each fault the model must have
+the weights that it had before it. What grows by design are the two learning curves, a loss and an
+accuracy a call, 64 bytes in all.
+"""
+
+import argparse
+import signal
+import statistics
+import time
+
+import measure
+import numpy as np
+import psutil
+
+from skcnn import ConvNetClassifier
+
+CURVES_BYTES = 64  # a call: two floats of 24 bytes, and their places in two lists
+
+
+def interrupted(model, X, y):
+    """Call partial_fit, with Ctrl-C after a millisecond or so."""
+    signal.setitimer(signal.ITIMER_REAL, np.random.uniform(1e-4, 3e-3))
+    try:
+        model.partial_fit(X, y)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def diverging(model, X, y):
+    """Call partial_fit with far too large a learning rate."""
+    eta = model.eta
+    try:
+        model.set_params(eta=1e300).partial_fit(X, y)
+    finally:
+        model.set_params(eta=eta)
+
+
+FAULTS = (
+    lambda model, X, y: model.partial_fit(X * np.nan, y),
+    lambda model, X, y: model.partial_fit(X[:, 1:], y),
+    lambda model, X, y: model.partial_fit(X, y + 5),
+    lambda model, X, y: model.partial_fit(X, y, sample_weight=np.full(len(X), np.inf)),
+    diverging,
+    interrupted,
+)
+
+
+def soak(minutes, parts=10):
+    """Return, for each part of the time, calls, faults, milliseconds a call, and MB resident."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(2000, 14, 14).astype(np.float32), rng.randint(3, size=2000)
+    model = ConvNetClassifier(n_filters=4, pool_size=2, batch_size=16, random_state=0)
+    process = psutil.Process()
+    model.partial_fit(X, y, classes=[0, 1, 2])
+    result, n_calls = [], 1
+    for _ in range(parts):
+        end = time.monotonic() + 60 * minutes / parts
+        times, n_faults = [], 0
+        while time.monotonic() < end:
+            rows = rng.randint(len(X), size=rng.randint(16, 128))
+            before = time.perf_counter()
+            model.partial_fit(X[rows], y[rows])
+            times.append((time.perf_counter() - before) / len(rows))
+            n_calls += 1
+            held, n_epochs = model.coef_, model.n_iter_
+            try:
+                FAULTS[n_calls % len(FAULTS)](model, X[rows], y[rows])
+                n_calls += 1  # it was over before the interrupt came
+            except (ValueError, KeyboardInterrupt):
+                n_faults += 1
+                if model.n_iter_ == n_epochs + 1:  # the interrupt came when it was over
+                    n_calls += 1
+                elif model.coef_ is not held or model.n_iter_ != n_epochs:
+                    raise RuntimeError("a failed call changed the model") from None
+        assert len(model.loss_curve_) == model.n_iter_ == n_calls
+        result.append(
+            {
+                "calls": len(times),
+                "faults": n_faults,
+                "milliseconds for 64 images": 64e3 * statistics.median(times),
+                "MB": process.memory_info().rss / 2**20,
+                "MB of curves": n_calls * CURVES_BYTES / 2**20,
+            }
+        )
+        print(*(f"{name} {figure:.4g}," for name, figure in result[-1].items()), flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--json", metavar="FILE")
+    arguments = parser.parse_args()
+    print(measure.describe(measure.machine()))
+    figures = soak(arguments.minutes)
+    rows = [[f"{figure:.4g}" for figure in part.values()] for part in figures]
+    print(measure.table([*figures[0]], rows))
+    measure.save(arguments.json, {"machine": measure.machine(), "parts": figures})
