@@ -503,6 +503,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         T = self._logits(X)
         return self.classes_[_layers.most_probable(T)]
 
+    score = quietly(ClassifierMixin.score)
+
     @quietly
     def feature_maps(self, X):
         """Return what the filters see: their responses after ReLU.

@@ -273,7 +273,7 @@ class ImageScaler(StandardScaler):
                 if not first_call and np.ndim(self.n_samples_seen_):
                     scaler.n_samples_seen_ = self.n_samples_seen_.copy()  # may change in place
                 super(ImageScaler, scaler).partial_fit(rows, y, sample_weight)
-            scaler._check_finite()
+            scaler._check_finite("X" if sample_weight is None else "X or sample_weight")
             if on_images:
                 fitted = {"__dict__": {**vars(scaler)}}
                 callback_context.call_on_fit_task_end(**told, reconstruction_attributes=fitted)
@@ -291,21 +291,21 @@ class ImageScaler(StandardScaler):
         for name in _STATISTICS:
             setattr(self, name, self._by_pixel(getattr(scaler, name)))
 
-    def _check_finite(self):
+    def _check_finite(self, names):
         """Refuse statistics that would make every later image NaN.
 
         They are NaN by right where no values were seen.
         """
         if not np.isfinite(self.n_samples_seen_).all():
-            raise ValueError("The values of sample_weight are too large: their sum overflows.")
+            raise ValueError("Values of sample_weight are too large: their sum overflows.")
         for name in ("mean_", "var_"):
             statistic = getattr(self, name)
             if statistic is None:
                 continue
             if (~np.isfinite(statistic) & (self.n_samples_seen_ != 0)).any():
                 raise ValueError(
-                    f"The values of X are too large: {name} overflows. Divide X by a number first, "
-                    "or convert it to float64."
+                    f"Values of {names} are too large for floats, or too small: {name} is not "
+                    f"finite. Multiply {names} by a number that makes them ordinary first."
                 )
 
     def _copies(self, copy):
@@ -318,7 +318,7 @@ class ImageScaler(StandardScaler):
     def _check_fitted_for(self, shape):
         """Refuse images of another shape than was fitted, and another ``per``."""
         check_is_fitted(self)
-        if self.per != self._fitted_per:
+        if not (isinstance(self.per, str) and self.per == self._fitted_per):
             raise ValueError(
                 f"per={self.per!r}, but the scaler was fitted with per={self._fitted_per!r}: set "
                 "it back, or call fit again."

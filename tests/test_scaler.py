@@ -348,6 +348,10 @@ def test_parameters_and_statistics_count_when_they_are_changed(images):
     scaler.scale_[...] = 2.0
     assert_array_equal(scaler.transform(images), images / 2)
     for fitted in (scaler, ImageScaler().fit(images.reshape(30, -1))):
+        for method in (fitted.transform, fitted.inverse_transform):
+            fitted.set_params(per=np.ones(2))
+            with pytest.raises(ValueError, match="per=array.*, but the scaler was fitted with"):
+                method(images)
         fitted.set_params(per="channel")
         for method in (fitted.transform, fitted.inverse_transform, fitted.partial_fit):
             with pytest.raises(ValueError, match="per='channel', but the scaler was fitted with"):
@@ -368,20 +372,21 @@ def test_sparse_rows_of_images(images, per):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"X": 1e305}, "The values of X are too large: var_ overflows"),
+        ({"X": 1e305}, "Values of X are too large .*: var_ is not finite"),
         ({"sample_weight": np.nan}, "sample_weight=nan must be finite"),
         ({"sample_weight": np.inf}, "sample_weight=inf must be finite"),
         ({"sample_weight": -1}, "sample_weight=-1 must be .* greater than 0"),
         ({"sample_weight": 10**400}, "sample_weight=1000.* must be finite"),
         ({"sample_weight": 1j}, "sample_weight=1j must be finite"),
         ({"sample_weight": np.full(30, -2.0)}, "Negative values .* `sample_weight`"),
-        ({"sample_weight": np.full(30, 1e308)}, "sample_weight are too large: their sum"),
+        ({"sample_weight": np.full(30, 1e308)}, "Values of sample_weight are too large: their sum"),
+        ({"sample_weight": 1e300}, "Values of X or sample_weight are too large .*: var_ is not"),
         ({"sample_weight": [10**400] * 30}, "sample_weight has values that are too large"),
         ({"sample_weight": np.ones(30, "m8[s]")}, "sample_weight has values of type timedelta64"),
         ({"X": "datetime64[s]"}, r"X has values of type datetime64\[s\], which are not numbers"),
         ({"X": "timedelta64[s]"}, r"X has values of type timedelta64\[s\], which are not num"),
         ({"X": 10**400}, "X has values that are too large for a float"),
-        ({"X": 1.7e308}, "The values of X are too large"),
+        ({"X": 1.7e308}, "Values of X are too large"),
     ],
     ids=str,
 )
