@@ -357,7 +357,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         n_epochs = int(self.max_iter)
         with self._training(X, y, sample_weight, n_epochs, resume) as (model, callbacks, _):
             X, y = model._validate(X, y, reset=not resume)
-            classes = _classes_of(y)
+            check_classification_targets(y)
+            classes = np.unique(y)
             if resume:
                 model._check_architecture()
                 model._check_same_classes(classes)
@@ -420,7 +421,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             model._validate_params()  # _fit_context leaves it out when there is a model
             _check_partial_fit_first_call(model, classes)
             X, y = model._validate(X, y, reset=not resume)
-            _classes_of(y)
+            check_classification_targets(y)
             if resume:
                 model._check_architecture()
             else:
@@ -587,7 +588,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Return the user's validation data as images, indices of the classes, and weights."""
         try:
             X, y = self._validate(X_val, y_val, reset=False)
-            _classes_of(y)
+            check_classification_targets(y)
             return X, self._class_indices(y), np.ones(len(y))
         except (TypeError, ValueError) as error:
             raise ValueError(f"X_val, y_val: {error}") from error
@@ -861,12 +862,3 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _solver_settings(self):
         """What a stochastic solver's memory depends on."""
         return self.solver, self.momentum, self.freeze, self.fit_intercept
-
-
-def _classes_of(y):
-    """Return the classes that labels are of, in their order, or refuse what are no labels."""
-    check_classification_targets(y)
-    try:
-        return np.unique(y)
-    except TypeError as error:
-        raise TypeError(f"y has labels of types that do not go together: {error}.") from error

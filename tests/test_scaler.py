@@ -104,6 +104,32 @@ def test_inverse_transform(images, per):
     assert_allclose(rows, images.reshape(30, -1))
 
 
+def test_inverse_transform_of_rows_is_that_of_standard_scaler(images):
+    rows = images.reshape(30, -1)
+    scaled = StandardScaler().fit(rows).inverse_transform(rows)
+    assert_array_equal(ImageScaler().fit(rows).inverse_transform(rows), scaled)
+
+
+@pytest.mark.parametrize("on_rows", [True, False])
+@pytest.mark.parametrize("params", [{}, {"with_mean": False, "with_std": False}])
+def test_a_failed_call_leaves_the_counts_of_missing_values(images, on_rows, params):
+    images[3, 1, 1] = np.nan
+    X = images.reshape(30, -1) if on_rows else images
+    scaler = ImageScaler(**params).fit(X)
+    before, counts = pickle.dumps(vars(scaler)), scaler.n_samples_seen_.copy()
+
+    class Failing(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            raise ZeroDivisionError
+
+    scaler.set_callbacks(Failing())
+    with pytest.raises(ZeroDivisionError):
+        scaler.partial_fit(X)
+    assert_array_equal(scaler.n_samples_seen_, counts)
+    assert pickle.dumps(vars(scaler.set_callbacks())) == before
+    assert_array_equal(scaler.partial_fit(X).n_samples_seen_, 2 * counts)
+
+
 @pytest.mark.parametrize("per", ["pixel", "channel"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_partial_fit_adds_up(images, per, weighted):

@@ -55,11 +55,12 @@ def interrupted_at_line(k, function):
                 raise KeyboardInterrupt
         return trace
 
+    before = sys.gettrace()  # that of a debugger, or of a measurement of coverage
     sys.settrace(trace)
     try:
         function()
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
 
 
 @pytest.mark.parametrize("fails", [False, True])
