@@ -218,3 +218,46 @@ def test_compiling_needs_no_place_for_a_cache(monkeypatch):
 
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     assert _loops.outer(lambda number: number + 1)(1) == 2
+
+
+AS_PYTHON = """
+import os
+import warnings
+import numpy as np
+from skcnn import ConvNetClassifier, _fast
+
+warnings.simplefilter("error")
+rng = np.random.RandomState(0)
+problems = [
+    ({}, (4, 5), 2, float),
+    ({"solver": "sgd", "momentum": 0.9, "n_filters": 5, "K": 2}, (4, 5), 3, "float32"),
+    ({"solver": "sgd", "batch_size": 1, "pool_size": 2}, (4, 5, 3), 3, float),
+    ({"batch_size": 1, "pool_size": 3, "n_filters": 2}, (7, 6), 2, "float32"),
+    ({"solver": "lbfgs", "n_filters": 5, "pool_size": 2}, (4, 5, 2), 3, float),
+    ({"solver": "lbfgs"}, (1, 12), 2, float),
+    ({"freeze": "filters"}, (4, 5), 2, float),
+    ({"freeze": "dense", "pool_size": 2}, (4, 5), 2, "float32"),
+    ({"fit_intercept": False, "n_filters": 4}, (4, 5), 2, float),
+    ({"solver": "sgd", "eta": 1e6, "alpha": 0}, (4, 5), 2, float),  # logits of any size
+]
+for params, shape, n_classes, dtype in problems:
+    X, y = rng.randn(11, *shape).astype(dtype), np.arange(11) % n_classes
+    params = {"batch_size": 4, "eta": 0.01, "max_iter": 2, "tol": None, **params}
+    weights = []
+    for fast in "10":
+        os.environ["SKCNN_FAST"] = fast
+        assert _fast.is_there() == (fast == "1")
+        model = ConvNetClassifier(random_state=0, **params).fit(X, y)
+        of_model = model.filters_, model.filter_intercept_, model.coef_, model.intercept_
+        weights.append([*of_model, model.predict_proba(X), model.loss_curve_])
+    for one, other in zip(*weights):
+        atol = (1e-3 if dtype == "float32" else 1e-9) * max(1, np.abs(other).max())
+        np.testing.assert_allclose(one, other, rtol=0, atol=atol, err_msg=str(params))
+from skcnn import _loops
+print(type(_loops.adam_epoch).__name__)
+"""
+
+
+@needs_numba
+def test_the_loops_run_as_python_for_a_debugger():
+    assert run(AS_PYTHON, NUMBA_DISABLE_JIT="1") == (["function"], "")
