@@ -24,6 +24,25 @@ CACHE_BYTES = 2**18
 CHUNK_BYTES = 2**21
 
 
+_reasons = []  # why there are no loops in this process
+
+
+class CompilationError(Exception):
+    """The loops cannot be compiled; nothing was computed."""
+
+
+def _go_without(reason):
+    """Let there be no loops from now on, and tell why, once."""
+    _reasons.append(reason)
+    if len(_reasons) == 1:
+        warnings.warn(
+            "numba is installed but cannot be used, and skcnn goes without it, which takes longer: "
+            f"{type(reason).__name__}: {reason}. Install another version of numba, or set the "
+            "environment variable SKCNN_FAST=0 to go without it and without this warning.",
+            RuntimeWarning,
+        )
+
+
 @cache
 def _loops():
     """Return the module of the loops, or None where it cannot be imported."""
@@ -32,17 +51,24 @@ def _loops():
     except ModuleNotFoundError:
         return None
     except Exception as error:  # numba refuses to work with some versions of NumPy, for example
-        warnings.warn(
-            f"numba is installed but cannot be used, and skcnn goes without it: {error}",
-            RuntimeWarning,
-        )
+        _go_without(error)
         return None
     return module
 
 
 def is_there():
     """Return whether there are compiled loops, and they are wanted."""
-    return os.environ.get("SKCNN_FAST", "1") != "0" and _loops() is not None
+    wanted = os.environ.get("SKCNN_FAST", "1") != "0"
+    return wanted and not _reasons and _loops() is not None
+
+
+def _call(function, *args):
+    """Call a function that calls loops; raise `CompilationError` where they cannot be compiled."""
+    try:
+        return function(*args)
+    except _loops().CompilationError as failure:
+        _go_without(failure.__cause__)
+        raise CompilationError from failure
 
 
 def _sizes(architecture):
@@ -58,6 +84,12 @@ def _n_cells(architecture):
     """Number of values of A for a filter, in the image or not."""
     sizes = _sizes(architecture)
     return sizes.H // sizes.p * sizes.row
+
+
+def _in_the_image(V, architecture):
+    """View dense weights of the loops without the pixels that are in no image."""
+    sizes = _sizes(architecture)
+    return V.reshape(len(V), architecture.F, -1, sizes.row)[..., : sizes.W // sizes.q]
 
 
 def _offsets(architecture, n_padded):
@@ -142,11 +174,25 @@ class Workspace:
 
     @staticmethod
     def parameters(params, architecture):
-        """Return the views of params where those are that users know."""
-        sizes = _sizes(architecture)
-        V = params.V.reshape(architecture.n_outputs, architecture.F, -1, sizes.row)
-        V = V[..., : sizes.W // sizes.q]
-        return params._replace(W=params.W[:, : sizes.K**2 * sizes.C], V=V)
+        """Return params of that layout in the shapes of the architecture, None where it is."""
+        W, V = params.W, params.V
+        if W is not None:
+            W = W[:, : architecture.shapes.W[1]]
+        if V is not None:
+            V = _in_the_image(V, architecture).reshape(architecture.shapes.V)
+        return params._replace(W=W, V=V)
+
+    @staticmethod
+    def lay_out(params, out, architecture):
+        """Write params, in the shapes of the architecture, into those of that layout."""
+        views = out
+        if params.W is not None:
+            views = views._replace(W=out.W[:, : architecture.shapes.W[1]])
+        if params.V is not None:
+            views = views._replace(V=_in_the_image(out.V, architecture))
+        for to, of in zip(views, params):
+            if of is not None:
+                to[...] = of.reshape(to.shape)
 
     def logits(self, params, X):
         """Return the logits of images, see `skcnn._network.logits`."""
@@ -154,9 +200,8 @@ class Workspace:
         T = np.empty((X.shape[0], self._architecture.n_outputs), self._dtype)
         for rows in self._blocks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
-            _loops().logits(
-                self._sizes, params, images, np.arange(len(images)), self._room, T[rows]
-            )
+            order = np.arange(len(images))
+            _call(_loops().logits, self._sizes, params, images, order, self._room, T[rows])
         return T
 
     def logits_and_grad(self, params, grads, X, Y, s, T):
@@ -167,7 +212,8 @@ class Workspace:
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, Y[rows], s[rows, 0], np.arange(len(images)))
             of_images = data, self._room, T[rows], rows.start > 0
-            _loops().logits_and_grad(self._sizes, params, self._grads, *learnt, *of_images)
+            of_network = self._sizes, params, self._grads, *learnt
+            _call(_loops().logits_and_grad, *of_network, *of_images)
         for to, of in zip(grads, self._grads):
             if to is not None:
                 to[...] = of
@@ -235,5 +281,5 @@ class Epochs:
         data = _loops().Data(as_rows(X, self._dtype), Y, s[:, 0], rows)
         T = np.empty((len(rows), Y.shape[1]), self._dtype)
         of_data = self._sizes, self._training, data, self._room, T
-        solver.run_compiled(_loops(), of_data, eta)
+        _call(solver.run_compiled, _loops(), of_data, eta)
         return T

@@ -35,6 +35,7 @@ With the environment variable ``NUMBA_DISABLE_JIT=1`` the same functions run as 
 debugger or to measure coverage: a thousand times slower, with the same results.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -57,12 +58,85 @@ FILTERS = 4  # as many are computed together
 LINES_A_PART = 24  # of the cache, fetched ahead of their use
 
 
+_faults = []  # of numba's cache, found in this process
+
+
+class CompilationError(Exception):
+    """numba cannot compile a function, for the reason that is the cause; nothing was computed."""
+
+
+class Compiled:
+    """A function that Python calls: compiled once and for all, if numba's cache can keep it.
+
+    What is wrong with the cache is told of once a process, and the function compiled without it.
+    That may show in any call, as each dtype is compiled, or loaded, when it first comes.
+
+    Parameters
+    ----------
+    function : callable
+        It must raise no exception of its own.
+    """
+
+    def __init__(self, function):
+        self._function = function
+        self._failure = self._fault = self._folder = None
+        try:
+            self._dispatcher = njit(cache=True, **OPTIONS)(function)
+            self._folder = self._dispatcher.stats.cache_path
+        except Exception as error:  # there is no folder that may be written to
+            self._dispatcher, self._fault = njit(**OPTIONS)(function), error
+
+    def __call__(self, *args):
+        """Call the function, or raise `CompilationError`."""
+        if self._failure is not None:
+            raise CompilationError from self._failure
+        try:
+            result = self._dispatcher(*args)
+        except Exception as error:
+            self._fault = error
+            result = self._call_without_cache(args)
+        if self._fault is not None:
+            self._warn()
+        return result
+
+    def __getattr__(self, name):
+        """Return what numba tells of the function, such as its signatures."""
+        return getattr(self._dispatcher, name)
+
+    def _call_without_cache(self, args):
+        try:
+            return self._dispatcher(*args)  # it is compiled, where only saving it failed
+        except Exception:
+            try:
+                self._dispatcher = njit(**OPTIONS)(self._function)
+                return self._dispatcher(*args)
+            except Exception as error:
+                self._failure = error
+                raise CompilationError from error
+
+    def _warn(self):
+        """Tell of the fault, unless one was told of before."""
+        fault, self._fault = self._fault, None
+        _faults.append(fault)
+        if len(_faults) > 1:
+            return
+        if self._folder is None:
+            where, way_out = "", ""
+        else:
+            where = f" in {self._folder}"
+            way_out = "delete that folder if it is damaged, make room if the disk is full, or "
+        warnings.warn(
+            f"numba's cache{where} cannot be used ({type(fault).__name__}: {fault}). The results "
+            "are the same, but the loops of skcnn are compiled in every process anew, which takes "
+            f"some seconds: {way_out}set the environment variable NUMBA_CACHE_DIR to a folder that "
+            "may be written to.",
+            RuntimeWarning,
+        )
+
+
 def outer(function):
-    """Compile what Python calls, once and for all if there is a place to keep it."""
-    try:
-        return njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # there is no folder that may be written to
-        return njit(**OPTIONS)(function)
+    """Compile what Python calls."""
+    return function if config.DISABLE_JIT else Compiled(function)
 
 
 class Sizes(NamedTuple):

@@ -1,14 +1,14 @@
 """The network as functions of arrays: parameters are arguments, gradients are return values.
 
 The images of a batch are computed by a `Workspace`: the one below in whole arrays, or that of
-`skcnn._fast` in compiled loops, which may want the parameters in a layout of its own.
+`skcnn._fast` in compiled loops, which wants the parameters in a layout of its own.
 
 A batch is divided twice: into parts, which may be computed at the same time, and each part into
 blocks, which stay in a cache near the core. Neither depends on how many threads there are, so that
 sums have the same order, and weights the same bits, on one core and on many.
 """
 
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 
 import numpy as np
@@ -150,8 +150,14 @@ class Workspace:
 
     @staticmethod
     def parameters(params, architecture):
-        """Return the views of params in that layout which are parameters: all that there are."""
+        """Return params of that layout in the shapes of the architecture."""
         return params
+
+    @staticmethod
+    def lay_out(params, out, architecture):
+        """Write params, in the shapes of the architecture, into those of that layout."""
+        for to, of in zip(out, params):
+            to[...] = of
 
     def _convolution(self, n):
         """Return the convolution for n images; two sizes, those of a batch, are kept."""
@@ -225,6 +231,41 @@ class Workspace:
         return slices(n, -(-n // self._block_size))
 
 
+class LoopsWorkspace(_fast.Workspace):
+    """The network of a part of a batch in compiled loops, or where that fails in whole arrays.
+
+    That numba cannot compile them shows when they are first called, in the midst of a training,
+    which goes on with the layout of its parameters.
+    """
+
+    @cached_property
+    def _in_arrays(self):
+        return Workspace(self._architecture, self._dtype)
+
+    def logits(self, params, X):
+        """Return the logits of images, see `logits`."""
+        try:
+            return super().logits(params, X)
+        except _fast.CompilationError:
+            return self._in_arrays.logits(self._as_arrays_want(params), X)
+
+    def logits_and_grad(self, params, grads, X, Y, s, T):
+        """Write the logits of images into T, and the gradient of their weighted loss."""
+        try:
+            super().logits_and_grad(params, grads, X, Y, s, T)
+        except _fast.CompilationError:
+            of_arrays = empty_like(self._as_arrays_want(grads))
+            self._in_arrays.logits_and_grad(self._as_arrays_want(params), of_arrays, X, Y, s, T)
+            for array in grads:
+                if array is not None:
+                    array.fill(0)
+            self.lay_out(of_arrays, grads, self._architecture)
+
+    def _as_arrays_want(self, params):
+        """Return a copy of params in the layout of `Workspace`."""
+        return self.parameters(params, self._architecture)
+
+
 def block_size(architecture, dtype):
     """Return the number of images that are worked on together in whole arrays."""
     H, W, C, K, F, *_ = architecture
@@ -289,7 +330,7 @@ class Buffers:
         self.architecture = architecture
         self.dtype = np.dtype(dtype)
         self.map = map
-        self._workspace = _fast.Workspace if _fast.is_there() else Workspace
+        self._workspace = LoopsWorkspace if _fast.is_there() else Workspace
         self.shapes = self._workspace.shapes(architecture)
         self._smallest_part = min(LONG_RUN, block_size(architecture, self.dtype))
         small_blocks = self._smallest_part * architecture.work < BLOCK_WORK
@@ -304,12 +345,11 @@ class Buffers:
     def laid_out(self, params):
         """Return a vector with a copy of params, and the `Params` that the workspaces want."""
         vector, result = zeros(self.shapes, self.dtype)
-        for to, of in zip(self.parameters(result), params):
-            to[...] = of.reshape(to.shape)
+        self._workspace.lay_out(params, result, self.architecture)
         return vector, result
 
     def parameters(self, params):
-        """Return the parameters in what the workspaces want, as views of other shapes."""
+        """Return the parameters in what the workspaces want, in the shapes of the architecture."""
         return self._workspace.parameters(params, self.architecture)
 
     def parts(self, n):
@@ -522,9 +562,7 @@ class Objective:
     @property
     def params(self):
         """All parameters, a copy, in the shapes of the architecture."""
-        views = self._buffers.parameters(self._params)
-        shapes = self._architecture.shapes
-        return Params(*(view.reshape(shape).copy() for view, shape in zip(views, shapes)))
+        return Params(*(array.copy() for array in self._buffers.parameters(self._params)))
 
     def gradients(self, order, batch_size):
         """Yield the gradient of the mean loss of each batch, at what theta is then.
@@ -575,7 +613,11 @@ class Objective:
             if gather:
                 labels = self._Y.take(rows, axis=0), self._s.take(rows, axis=0)
                 data = self._rows_of_X(rows), *labels, np.arange(len(rows))
-            self._visited.append(self._epochs.run(solver, *data, batch_size, eta))
+            try:
+                self._visited.append(self._epochs.run(solver, *data, batch_size, eta))
+            except _fast.CompilationError:
+                for gradient in self.gradients(rows, batch_size):
+                    solver.step(self.theta, gradient, eta)
 
     def loss_and_gradient(self, theta):
         """Move theta, and return the loss on all data there, a number, with its gradient."""

@@ -1,8 +1,12 @@
 """The compiled loops against the whole arrays that they repeat."""
 
+import errno
 import os
+import pickle
+import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -149,6 +153,7 @@ def test_nothing_is_compiled_again_for_arrays_of_another_kind():
 
     X, y, _ = problem()
     fitted = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
+    fitted.predict_proba(X)
     n_compiled = len(_loops.adam_epoch.signatures), len(_loops.logits.signatures)
     read_only = X.copy()
     read_only.flags.writeable = False  # as joblib gives large arrays to its processes
@@ -196,28 +201,279 @@ def test_it_can_be_switched_off():
 
 def test_a_numba_that_does_not_work_is_told_of_and_left_out(tmp_path):
     (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
-    printed, warned = run(TRAIN, PYTHONPATH=str(tmp_path))
+    printed, warned = run(TRAIN, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
     assert printed == ["1", "False"]
     assert warned.count("RuntimeWarning") == 1
     assert "Numba needs NumPy 2.3 or less" in warned
 
 
+@pytest.fixture(scope="module")
+def cache_folder(tmp_path_factory):
+    """A folder in which two processes that began together have put what they compiled."""
+    folder = tmp_path_factory.mktemp("cache")
+    command, environment = [sys.executable, "-W", "error", "-c", TRAIN], {**os.environ}
+    environment["NUMBA_CACHE_DIR"] = str(folder)
+    started = [subprocess.Popen(command, stdout=-1, text=True, env=environment) for _ in range(2)]
+    assert [process.communicate()[0].split() for process in started] == [["1", "True"]] * 2
+    return folder
+
+
 @needs_numba
-def test_what_is_compiled_is_kept_in_a_cache(tmp_path):
+def test_what_is_compiled_is_kept_in_a_cache(cache_folder):
     hits = "from skcnn import _loops; print(sum(_loops.adam_epoch.stats.cache_hits.values()))"
-    for expected in "01":
-        printed, _ = run(TRAIN + hits, NUMBA_CACHE_DIR=str(tmp_path))
-        assert printed == ["1", "True", expected]
+    printed, warned = run(TRAIN + hits, NUMBA_CACHE_DIR=str(cache_folder))
+    assert (printed, warned) == (["1", "True", "1"], "")
 
 
 @needs_numba
-def test_compiling_needs_no_place_for_a_cache(monkeypatch):
+def test_a_damaged_cache_changes_no_fit(cache_folder, tmp_path):
+    shutil.copytree(cache_folder, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.rglob("*.nb?"):
+        path.write_bytes(b"")
+    printed, warned = run(FIT_ALL, NUMBA_CACHE_DIR=str(tmp_path))
+    assert printed == ["True"]
+    assert warned.count("RuntimeWarning") == 1 and str(tmp_path) in warned
+
+
+def twice(array):
+    for k in range(array.size):
+        array[k] *= 2
+
+
+@pytest.fixture
+def compiled_twice(monkeypatch, tmp_path):
+    """Return a function that compiles `twice` as if in a new process, with a cache of its own."""
+    import numba
+
+    from skcnn import _loops
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_loops, "_faults", [])
+    return lambda: _loops.outer(twice)
+
+
+def assert_it_works(compiled, warned_of=None, dtype=float):
+    for name in (warned_of, None):  # it is told of once
+        array = np.arange(3, dtype=dtype)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            compiled(array)
+        assert_array_equal(array, [0, 2, 4])
+        assert len(caught) == (name is not None)
+        if name is not None:
+            assert caught[0].category is RuntimeWarning
+            assert name in str(caught[0].message) and "NUMBA_CACHE_DIR" in str(caught[0].message)
+
+
+def make_a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "cut off early": lambda path: path.write_bytes(path.read_bytes()[:9]),
+    "garbage": lambda path: path.write_bytes(b"garbage" * 99),
+    "of a class that is gone": lambda path: path.write_bytes(b"cnowhere\nNothing\n."),
+    "a directory": make_a_directory,
+}
+
+
+@needs_numba
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cache_is_told_of_and_left_out(compiled_twice, tmp_path, kind, damage):
+    assert_it_works(compiled_twice())
+    (path,) = tmp_path.rglob(f"*.{kind}")
+    DAMAGE[damage](path)
+    assert_it_works(compiled_twice(), warned_of=str(path.parent))
+
+
+@needs_numba
+def test_a_damaged_cache_is_told_of_once_for_all_functions(compiled_twice, tmp_path):
+    assert_it_works(compiled_twice())
+    (path,) = tmp_path.rglob("*.nbi")
+    path.write_bytes(b"")
+    assert_it_works(compiled_twice(), warned_of="EOFError")
+    assert_it_works(compiled_twice())
+
+
+@needs_numba
+def test_a_cache_of_another_version_is_replaced(compiled_twice, tmp_path):
+    assert_it_works(compiled_twice())
+    (path,) = tmp_path.rglob("*.nbi")
+    whole = path.read_bytes()
+    path.write_bytes(pickle.dumps("0.1") + b"in a format of its own")
+    assert_it_works(compiled_twice())
+    assert path.read_bytes() == whole
+
+
+@needs_numba
+def test_what_another_process_compiled_for_another_dtype_is_not_taken(compiled_twice, tmp_path):
+    # Two processes that begin at the same time may give their data the same name.
+    compiled = compiled_twice()
+    assert_it_works(compiled)
+    assert_it_works(compiled, dtype=np.float32)
+    one, other = sorted(tmp_path.rglob("*.nbc"))
+    one.write_bytes(other.read_bytes())
+    assert_it_works(compiled_twice(), warned_of=str(one.parent))
+
+
+def full(*args):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@needs_numba
+@pytest.mark.parametrize("what", ["_save_index", "_save_data"])
+def test_a_full_disk_is_told_of(monkeypatch, compiled_twice, what):
+    from numba.core import caching
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, what, full)
+    compiled = compiled_twice()
+    assert_it_works(compiled, warned_of=os.strerror(errno.ENOSPC))
+    assert sum(compiled.stats.cache_misses.values()) == 1  # and compiled only once
+
+
+@needs_numba
+def test_no_place_for_a_cache_is_told_of(monkeypatch, compiled_twice):
+    from numba.core import caching
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    assert_it_works(compiled_twice(), warned_of="no locator")
+
+
+@needs_numba
+def test_a_folder_that_may_not_be_written_to_is_left_for_another(monkeypatch, tmp_path):
+    import numba
     from numba.core import caching
 
     from skcnn import _loops
 
+    def refuse(self):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.get_cache_path())
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_loops, "_faults", [])
+    with monkeypatch.context() as patched:
+        patched.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+        assert_it_works(_loops.outer(twice), warned_of="no locator")
+    monkeypatch.setattr(_loops, "_faults", [])
+    compiled = _loops.outer(twice)
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)  # since the import
+    assert_it_works(compiled, warned_of=str(tmp_path))
+
+
+@needs_numba
+def test_the_next_call_works_where_the_warning_is_an_error(monkeypatch, compiled_twice):
+    from numba.core import caching
+
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    assert _loops.outer(lambda number: number + 1)(1) == 2
+    compiled = compiled_twice()
+    with pytest.raises(RuntimeWarning, match="NUMBA_CACHE_DIR"):
+        compiled(np.arange(3.0))
+    assert_it_works(compiled)
+
+
+FIT_ALL = """
+import os
+import numpy as np
+from skcnn import ConvNetClassifier, _fast
+X, y = np.random.RandomState(0).randn(20, 5, 5), np.arange(20) % 2
+for params in (
+    {"batch_size": 3},
+    {"batch_size": 3, "n_filters": 2, "pool_size": 2, "solver": "sgd", "momentum": 0.9},
+    {"solver": "lbfgs", "freeze": "filters"},
+    {"solver": "lbfgs", "fit_intercept": False},
+    {"solver": "lbfgs", "K": 11},
+    {"early_stopping": True, "freeze": "dense"},
+):
+    models = []
+    for fast in "10":
+        os.environ["SKCNN_FAST"] = fast
+        model = ConvNetClassifier(max_iter=2, tol=None, random_state=0, **params).fit(X, y)
+        models.append([model.filters_, model.coef_, model.predict_proba(X), model.loss_curve_])
+    for one, other in zip(*models):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+os.environ["SKCNN_FAST"] = "1"
+print(_fast.is_there())
+"""
+
+
+CANNOT_COMPILE = """
+from numba.core import compiler
+def fail(*args, **kwargs):
+    raise {error}
+compiler.compile_extra = fail
+"""
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    "error",
+    ["RuntimeError('LLVM has no such symbol')", "compiler.errors.TypingError('LLVM has no such')"],
+)
+def test_a_numba_that_cannot_compile_is_told_of_and_left_out(tmp_path, error):
+    program = CANNOT_COMPILE.format(error=error) + FIT_ALL
+    printed, warned = run(program, NUMBA_CACHE_DIR=str(tmp_path))
+    assert printed == ["False"]
+    assert warned.count("RuntimeWarning") == 1
+    assert "LLVM has no such" in warned and "SKCNN_FAST=0" in warned
+
+
+@needs_numba
+@pytest.mark.parametrize("broken", ["adam_epoch", "sgd_epoch", "logits", "logits_and_grad"])
+@pytest.mark.parametrize("params", [{"n_filters": 2, "pool_size": 2}, {"fit_intercept": False}])
+def test_a_function_that_cannot_be_compiled_is_computed_in_arrays(monkeypatch, broken, params):
+    from skcnn import _loops
+
+    def fail(*args):
+        raise _loops.CompilationError from ValueError("no such instruction")
+
+    X, y, _ = problem(n=40)
+    params = {"max_iter": 2, "tol": None, "random_state": 0, **params}
+    for solver in ({"batch_size": 3}, {"batch_size": 3, "solver": "sgd"}, {"solver": "lbfgs"}):
+        models = []
+        for fast in "10":
+            monkeypatch.setenv("SKCNN_FAST", fast)
+            monkeypatch.setattr(_fast, "_reasons", [])
+            model = ConvNetClassifier(**params, **solver)
+            with monkeypatch.context() as patched, warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                patched.setattr(_loops, broken, fail)
+                model.fit(X, y, X_val=X, y_val=y)
+                model.predict(X)
+            models.append(model)
+            assert len(caught) <= (fast == "1")
+            assert all("no such instruction" in str(warning.message) for warning in caught)
+        assert_same(*models)
+        assert_allclose(models[0].validation_loss_curve_, models[1].validation_loss_curve_)
+
+
+@needs_numba
+def test_a_fit_after_that_warning_as_an_error_is_computed_in_arrays(monkeypatch):
+    from skcnn import _loops
+
+    def fail(*args):
+        raise _loops.CompilationError from ValueError("no such instruction")
+
+    monkeypatch.setattr(_fast, "_reasons", [])
+    monkeypatch.setattr(_loops, "adam_epoch", fail)
+    X, y, _ = problem()
+    model = ConvNetClassifier(batch_size=3, max_iter=2, tol=None, random_state=0)
+    with pytest.raises(RuntimeWarning, match="no such instruction"):
+        model.fit(X, y)
+    assert not hasattr(model, "filters_")
+    model.fit(X, y)
+    assert not _fast.is_there()
+
+
+def test_a_fit_after_the_warning_of_the_import_as_an_error(tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
+    first = "import warnings; warnings.simplefilter('error')\ntry:" + TRAIN.replace("\n", "\n    ")
+    program = first + "\nexcept RuntimeWarning:\n    print('raised')\n" + TRAIN
+    printed, warned = run(program, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    assert (printed, warned) == (["raised", "1", "False"], "")
 
 
 AS_PYTHON = """

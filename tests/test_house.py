@@ -14,7 +14,7 @@ HOUSE = {
     "_images": {"contextlib", "math", "numpy"},
     "_layers": {"functools", "numpy", "scipy"},
     "_parameters": {"math", "typing", "numpy"},
-    "_loops": {"typing", "numpy", "llvmlite", "numba"},
+    "_loops": {"typing", "warnings", "numpy", "llvmlite", "numba"},
     "_fast": {"functools", "math", "os", "sys", "warnings", "numpy", "_loops", "_parameters"},
     "_network": {"functools", "math", "numpy", "_layers", "_fast", "_parameters"},
     "_solvers": {"math", "numpy", "scipy"},
