@@ -73,11 +73,11 @@ def _call(function, *args):
 
 def _sizes(architecture):
     """Return the sizes that the loops want."""
-    H, W, C, K, *_ = architecture
-    p, q = architecture.pool
-    n_shifts, n_rows = (1, H + K - 1) if p == 1 else (p + K - 1, H // p)
-    row = -(-(W + K - 1) // q)
-    return _loops().Sizes(H, W, C, K, p, q, row, n_shifts, n_rows)
+    H, W, C, *_ = architecture
+    (height, width), (p, q) = architecture.kernel, architecture.pool
+    n_shifts, n_rows = (1, H + height - 1) if p == 1 else (p + height - 1, H // p)
+    row = -(-(W + width - 1) // q)
+    return _loops().Sizes(H, W, C, height // 2, width // 2, p, q, row, n_shifts, n_rows)
 
 
 def _n_cells(architecture):
@@ -92,14 +92,34 @@ def _in_the_image(V, architecture):
     return V.reshape(len(V), architecture.F, -1, sizes.row)[..., : sizes.W // sizes.q]
 
 
+def _n_offsets(architecture):
+    """Number of taps that are computed: those that meet the image, filled up to nines."""
+    return -(-architecture.n_taps // 9) * 9
+
+
+def _columns(architecture):
+    """Return where in a row of W the loops have each tap of a filter.
+
+    Those that meet the image come first, and after all that are computed the others, of which there
+    are some where a filter is larger than the image.
+    """
+    n_taps, n_all = architecture.n_taps, architecture.shapes.W[1]
+    in_kernel = np.zeros(n_all, bool)
+    architecture.in_kernel(in_kernel)[...] = True
+    columns = np.empty(n_all, np.intp)
+    columns[in_kernel] = np.arange(n_taps)
+    columns[~in_kernel] = _n_offsets(architecture) + np.arange(n_all - n_taps)
+    return columns
+
+
 def _offsets(architecture, n_padded):
     """Return how much further on than a pixel is what each place of the filters sees of it.
 
     ``n_padded`` is where only zeros are.
     """
-    sizes, K, C = _sizes(architecture), architecture.K, architecture.C
-    u, v, c = np.indices((K, K, C)).reshape(3, -1)
-    offsets = np.full((sizes.q, Workspace.shapes(architecture).W[1]), n_padded, np.uintp)
+    sizes = _sizes(architecture)
+    u, v, c = np.indices((*architecture.kernel, sizes.C)).reshape(3, -1)
+    offsets = np.full((sizes.q, _n_offsets(architecture)), n_padded, np.uintp)
     rows_a_shift = 1 if sizes.p == 1 else sizes.n_rows
     for phase in range(sizes.q):
         column = phase + v
@@ -152,7 +172,7 @@ class Workspace:
     """The network of a part of a batch in compiled loops.
 
     It is what `skcnn._network.Workspace` is, but for the layout of the parameters: that of
-    `skcnn._loops`, where filters are filled up with places that see nothing, and rows of the dense
+    `skcnn._loops`, where filters are filled up with taps that see nothing, and rows of the dense
     weights with pixels that are in no image. There all of them are 0, and so are their gradients.
     """
 
@@ -167,9 +187,10 @@ class Workspace:
     @staticmethod
     def shapes(architecture):
         """Return the shapes of the parameters as the loops want them."""
-        K, C, F, n_outputs = architecture.K, architecture.C, architecture.F, architecture.n_outputs
-        return architecture.shapes._replace(
-            W=(F, -(-K * K * C // 9) * 9), V=(n_outputs, F * _n_cells(architecture))
+        F, n_outputs, shapes = architecture.F, architecture.n_outputs, architecture.shapes
+        n_unused = shapes.W[1] - architecture.n_taps
+        return shapes._replace(
+            W=(F, _n_offsets(architecture) + n_unused), V=(n_outputs, F * _n_cells(architecture))
         )
 
     @staticmethod
@@ -177,7 +198,7 @@ class Workspace:
         """Return params of that layout in the shapes of the architecture, None where it is."""
         W, V = params.W, params.V
         if W is not None:
-            W = W[:, : architecture.shapes.W[1]]
+            W = W.take(_columns(architecture), axis=1)
         if V is not None:
             V = _in_the_image(V, architecture).reshape(architecture.shapes.V)
         return params._replace(W=W, V=V)
@@ -185,14 +206,14 @@ class Workspace:
     @staticmethod
     def lay_out(params, out, architecture):
         """Write params, in the shapes of the architecture, into those of that layout."""
-        views = out
         if params.W is not None:
-            views = views._replace(W=out.W[:, : architecture.shapes.W[1]])
+            out.W[:, _columns(architecture)] = params.W
         if params.V is not None:
-            views = views._replace(V=_in_the_image(out.V, architecture))
-        for to, of in zip(views, params):
+            V = _in_the_image(out.V, architecture)
+            V[...] = params.V.reshape(V.shape)
+        for to, of in ((out.b, params.b), (out.c, params.c)):
             if of is not None:
-                to[...] = of.reshape(to.shape)
+                to[...] = of
 
     def logits(self, params, X):
         """Return the logits of images, see `skcnn._network.logits`."""

@@ -16,6 +16,9 @@ side K, pooling windows of p x p pixels; H' = H//p and W' = W//p)::
              one-hot rows for several
     s        weights of the images           (n, 1)
 
+Of a filter that is larger than the image only the part that meets it is computed, see
+`skcnn._parameters.Architecture.kernel`: K x K is then to be read as the height and width of that.
+
 With patches as rows, the convolution and its gradient are one matrix product each, over contiguous
 memory, for any number of images, filters and channels; or a stack of some, see `n_pieces`. The
 images come last in memory, so that patches are gathered in long runs and A is the memory of M,
@@ -80,26 +83,28 @@ def row_of(value, n, dtype):
     return np.full(n, value, dtype)
 
 
-def pad_images(m, n, H, W, C, K, dtype):
+def pad_images(m, n, H, W, C, kernel, dtype):
     """Return zeros around m times n images, and the view in which the images themselves go.
 
-    There are K//2 rows of zeros before and (K-1)//2 after, so that the response has the image's
-    size. The rows follow each other without zeros between them, so that what a place of the filter
-    sees of all pixels is one run of memory; `beyond_the_edges` are left to clear.
+    There are height//2 rows of zeros before and (height-1)//2 after, for the height and width of a
+    filter in ``kernel``, so that the response has the image's size. The rows follow each other
+    without zeros between them, so that what a place of the filter sees of all pixels is one run of
+    memory; `beyond_the_edges` are left to clear.
 
     Returns
     -------
-    padded : ndarray of shape (m, C, (H + K - 1) * W + K - 1, n)
+    padded : ndarray of shape (m, C, (H + height - 1) * W + width - 1, n)
     interior : ndarray of shape (m, n, H * W, C)
         A view of ``padded``.
     """
-    padded = np.zeros((m, C, (H + K - 1) * W + K - 1, n), dtype=dtype)
-    before = K // 2 * W + K // 2
+    height, width = kernel
+    padded = np.zeros((m, C, (H + height - 1) * W + width - 1, n), dtype=dtype)
+    before = height // 2 * W + width // 2
     return padded, padded[:, :, before : before + H * W].transpose(0, 3, 2, 1)
 
 
-def conv_windows(padded, H, W, K, pool):
-    """View padded images as (m, K, K, C, q, p, H', W', n), for windows of ``pool`` = (p, q) pixels.
+def conv_windows(padded, H, W, kernel, pool):
+    """View padded images as (m, *kernel, C, q, p, H', W', n), for windows of ``pool`` = (p, q).
 
     The element [m, u, v, c, l, k, i, j, n] is what pixel (i*p + k, j*q + l) of channel c sees at
     place (u, v), padded[m, c, (i*p + k + u) * W + j*q + l + v, n].
@@ -108,20 +113,20 @@ def conv_windows(padded, H, W, K, pool):
     of_batch, of_channel, of_pixel, of_image = padded.strides
     steps = np.array([0, W, 1, 0, 1, W, p * W, q, 0]) * of_pixel
     steps[[0, 3, 8]] = of_batch, of_channel, of_image
-    return as_strided(padded, (m, K, K, C, q, p, H // p, W // q, n), steps)
+    return as_strided(padded, (m, *kernel, C, q, p, H // p, W // q, n), steps)
 
 
-def beyond_the_edges(patches, W, K):
+def beyond_the_edges(patches, W):
     """Return views of patches in the shape of `conv_windows`, which are to be 0.
 
     They are where a place sees what lies left or right of the image, and so the end of another row.
     """
-    q, n_columns = patches.shape[4], patches.shape[7]
+    width, q, n_columns = patches.shape[2], patches.shape[4], patches.shape[7]
     return [
         patches[:, :, v, :, j % q, :, :, j // q]
-        for v in range(K)
+        for v in range(width)
         for j in range(q * n_columns)
-        if not 0 <= j + v - K // 2 < W
+        if not 0 <= j + v - width // 2 < W
     ]
 
 

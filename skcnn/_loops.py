@@ -23,7 +23,8 @@ so that those that two corners of the windows see at a place are always as far a
     padded   an image, zeros around it   (C * q * n_shifts * n_rows * row + p * n_cells,)
     row      length of a row             (W + K - 1) / q, rounded up
     n_shifts, n_rows                     p + K - 1 of H//p rows; without pooling 1 of H + K - 1
-    b, W     filters as rows             (F,), (F, 9 * m)
+    b, W     filters as rows             (F,), (F, 9 * m), and more where filters are larger than
+             the image: taps that only see zeros, which stand last and are left out
     z, dz    responses of four filters   (4, q * p * n_cells), n_cells = H//p * row
     A, dA    after pooling and ReLU      (F * n_cells,)
     V, c     dense weights               (n_outputs, F * n_cells), (n_outputs,)
@@ -145,7 +146,8 @@ class Sizes(NamedTuple):
     H: int
     W: int
     C: int
-    K: int
+    top: int  # rows of zeros before the image
+    left: int  # columns of zeros
     p: int  # height of a window
     q: int  # width of a window
     row: int
@@ -209,7 +211,7 @@ def prefetch(x, part):
 def pad_image(x, sizes, padded):
     """Copy an image of H * W * C values, channels last, between the zeros."""
     if sizes.C == sizes.p == sizes.q == 1:  # the same as below, in half the time
-        to = np.uintp(sizes.K // 2 * sizes.row + sizes.K // 2)
+        to = np.uintp(sizes.top * sizes.row + sizes.left)
         of, W = np.uintp(0), np.uintp(sizes.W)
         for _ in range(sizes.H):
             for j in range(W):
@@ -217,7 +219,7 @@ def pad_image(x, sizes, padded):
             to += np.uintp(sizes.row)
             of += W
         return
-    C, q, before = sizes.C, sizes.q, sizes.K // 2
+    C, q, before = sizes.C, sizes.q, sizes.left
     start, step = 0, np.uintp(C * q)
     for c in range(C):
         for phase in range(q):
@@ -225,7 +227,7 @@ def pad_image(x, sizes, padded):
             n_columns = np.uintp((sizes.W - first + q - 1) // q)
             for shift in range(sizes.n_shifts):
                 for k in range(sizes.n_rows):
-                    i = k * sizes.p + shift - before
+                    i = k * sizes.p + shift - sizes.top
                     if 0 <= i < sizes.H:
                         to = np.uintp(start + (first + before) // q)
                         of = np.uintp((i * sizes.W + first) * C + c)

@@ -65,13 +65,18 @@ class Convolution:
     """
 
     def __init__(self, architecture, n, dtype):
-        H, W, C, K, F, *_ = architecture
+        H, W, C, _, F, *_ = architecture
+        kernel, n_taps = architecture.kernel, architecture.n_taps
         n_corners, n_cells = prod(architecture.pool), architecture.n_windows * n
-        self.n_batches = max(1, CHUNK_BYTES // (K * K * C * n_corners * n_cells * dtype.itemsize))
-        padded, self.interior = _layers.pad_images(self.n_batches, n, H, W, C, K, dtype)
-        self.windows = _layers.conv_windows(padded, H, W, K, architecture.pool)
+        self.n_batches = max(1, CHUNK_BYTES // (n_taps * n_corners * n_cells * dtype.itemsize))
+        padded, self.interior = _layers.pad_images(self.n_batches, n, H, W, C, kernel, dtype)
+        self.windows = _layers.conv_windows(padded, H, W, kernel, architecture.pool)
         self.gathered = np.empty(self.windows.shape, dtype)
-        self.beyond_the_edges = _layers.beyond_the_edges(self.gathered, W, K)
+        self.beyond_the_edges = _layers.beyond_the_edges(self.gathered, W)
+        # The gradient of the part of larger filters that is computed, to be put in its place.
+        self.in_kernel, self.dW = architecture.in_kernel, None
+        if n_taps < architecture.shapes.W[1]:
+            self.dW = np.empty((F, n_taps), dtype)
         self.patches = None
         self.Z, self.dZ = np.empty((2, n_corners, F, n_cells), dtype)
         self.M, self.dM = self.Z[0], self.dZ[0]  # without pooling they are the same
@@ -82,11 +87,11 @@ class Convolution:
         # The same memory in the shapes of the dense layer and of the convolution.
         self.A, self.dA = (maps.reshape(-1, n).T for maps in (self.maps, self.dmaps))
         # And of the matrix products: a stack of one for each corner, and of pieces of these.
-        seen = self.gathered.reshape(self.n_batches, K * K * C, n_corners, n_cells).swapaxes(1, 2)
+        seen = self.gathered.reshape(self.n_batches, n_taps, n_corners, n_cells).swapaxes(1, 2)
         products = seen, self.Z, self.dZ
         if not self.pools:
             products = seen[:, 0], self.M, self.dM
-        n_pieces = _layers.n_pieces(n_cells, F * K * K * C)
+        n_pieces = _layers.n_pieces(n_cells, F * n_taps)
         seen, self.Z_pieces, self.dZ_pieces = (
             _layers.in_pieces(product, n_pieces) for product in products
         )
@@ -113,7 +118,8 @@ class Convolution:
         ``out_slope`` is for the slope of ReLU; `backward` wants it to be dM.
         """
         self.patches = patches
-        _layers.conv_forward(patches, params.W, out=self.Z_pieces)
+        W = params.W if self.dW is None else self.in_kernel(params.W).reshape(self.dW.shape)
+        _layers.conv_forward(patches, W, out=self.Z_pieces)
         if self.pools:
             _layers.pool_forward(self.Z, out=self.M)
         _layers.relu_forward(self.M, params.b, out=self.maps, out_slope=out_slope)
@@ -124,7 +130,13 @@ class Convolution:
         _layers.relu_backward(self.dmaps, self.dM, grads.b)
         if self.pools:
             _layers.pool_backward(self.dM, self.Z, self.M, out=self.dZ)
-        _layers.conv_backward(self.dZ_pieces, self.patches, grads.W)
+        if self.dW is None:
+            _layers.conv_backward(self.dZ_pieces, self.patches, grads.W)
+        else:
+            _layers.conv_backward(self.dZ_pieces, self.patches, self.dW)
+            grads.W.fill(0)
+            part = self.in_kernel(grads.W)
+            part[...] = self.dW.reshape(part.shape)
 
 
 class Workspace:
@@ -268,8 +280,8 @@ class LoopsWorkspace(_fast.Workspace):
 
 def block_size(architecture, dtype):
     """Return the number of images that are worked on together in whole arrays."""
-    H, W, C, K, F, *_ = architecture
-    bytes_an_image = (K * K * C + 4 * F) * H * W * dtype.itemsize
+    H, W, _, _, F, *_ = architecture
+    bytes_an_image = (architecture.n_taps + 4 * F) * H * W * dtype.itemsize
     wanted = max(LONG_RUN, CACHE_BYTES // bytes_an_image)
     return max(1, min(wanted, MAX_BYTES // bytes_an_image))
 
@@ -604,7 +616,8 @@ class Objective:
     def run_epoch(self, solver, order, batch_size, eta):
         """Do what `skcnn._solvers.run_epoch` does with `gradients`, in compiled loops."""
         gather = not _fast.are_rows(self._X, self.theta.dtype)
-        size = COMPILED_CHUNK_WORK // self._architecture.work
+        work_an_image = self._architecture.work + self.theta.size // batch_size  # and of the step
+        size = COMPILED_CHUNK_WORK // work_an_image
         if gather:
             bytes_an_image = self._architecture.n_values * self.theta.itemsize
             size = min(size, COMPILED_CHUNK_BYTES // bytes_an_image)

@@ -52,9 +52,30 @@ class Architecture(NamedTuple):
         return self.H * self.W * self.C
 
     @property
+    def kernel(self):
+        """Height and width of that part of a filter which meets the image, for some pixel at least.
+
+        It is the whole filter, unless that is larger than the image: the taps further from its
+        middle than the image is long see only zeros, and nothing is computed for them.
+        """
+        return min(self.K, 2 * self.H - 1), min(self.K, 2 * self.W - 1)
+
+    @property
+    def n_taps(self):
+        """Number of taps of that part."""
+        return prod(self.kernel) * self.C
+
+    def in_kernel(self, W):
+        """View filters (F, K*K*C) as that part of them, (F, height, width, C)."""
+        rows, columns = (
+            slice(self.K // 2 - side // 2, self.K // 2 - side // 2 + side) for side in self.kernel
+        )
+        return W.reshape(-1, self.K, self.K, self.C)[:, rows, columns]
+
+    @property
     def work(self):
         """Number of multiplications in the response to an image."""
-        return self.n_values * self.K**2 * self.F
+        return self.H * self.W * self.n_taps * self.F
 
     @property
     def n_weights(self):

@@ -80,6 +80,46 @@ def test_same_weights_for_images_of_any_kind(monkeypatch, n_classes, shape, dtyp
 
 
 @needs_numba
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("freeze, fit_intercept", [(None, True), ("filters", True), (None, False)])
+@pytest.mark.parametrize(
+    "shape, params",
+    [
+        ((3, 2, 2), {"K": 9, "n_filters": 5}),
+        ((4, 3), {"K": 8, "pool_size": 2}),
+        ((1, 9), {"K": 4, "n_filters": 2, "pool_size": 2}),
+    ],
+)
+def test_same_weights_for_filters_larger_than_the_image(
+    monkeypatch, shape, params, solver, freeze, fit_intercept
+):
+    X, y, s = problem(shape=shape)
+    K = params["K"]
+    params = {**params, "freeze": freeze, "fit_intercept": fit_intercept}
+    params = {**params, "alpha": 0.5, "eta": 0.01, "momentum": 0.9, "solver": solver}
+    one, other = fitted_on_both_paths(monkeypatch, X, y, s, batch_size=4, **params)
+    assert_same(one, other, rtol=1e-6 if solver == "lbfgs" else 1e-9)
+    assert one.filters_.shape[1:3] == (K, K)
+    before, after = one.initial_filters_[:, 0, 0], one.filters_[:, 0, 0]  # they see only zeros
+    if freeze == "filters":
+        assert_array_equal(after, before)
+    else:
+        assert (np.abs(after) < np.abs(before)).all()  # alpha shrinks them
+
+
+@needs_numba
+@pytest.mark.parametrize("fast", ["0", "1"])
+def test_unused_taps_decay(monkeypatch, fast):
+    monkeypatch.setenv("SKCNN_FAST", fast)
+    X, y, _ = problem(shape=(3, 3))
+    params = {"K": 12, "solver": "sgd", "eta": 0.1, "alpha": 0.5, "batch_size": 7}
+    model = ConvNetClassifier(max_iter=2, tol=None, random_state=0, **params).fit(X, y)
+    steps = 2 * len(X) // 7
+    expected = model.initial_filters_[:, :3] * (1 - 0.1 * 0.5) ** steps
+    assert_allclose(model.filters_[:, :3], expected, rtol=1e-12)
+
+
+@needs_numba
 def test_same_pixel_wins_where_several_are_the_greatest(monkeypatch):
     X = np.random.RandomState(0).randint(2, size=(70, 7, 8)).astype(float)
     _, y, s = problem()
@@ -106,7 +146,7 @@ def test_same_weights_in_parts_and_blocks(monkeypatch, params, n_together):
 @needs_numba
 @pytest.mark.parametrize("paths", ["01", "10"])
 @pytest.mark.parametrize(
-    "params", [{"solver": "adam"}, {"solver": "sgd", "momentum": 0.9}], ids=str
+    "params", [{"solver": "adam"}, {"solver": "sgd", "momentum": 0.9, "K": 40}], ids=str
 )
 def test_a_stream_may_go_on_along_the_other_path(monkeypatch, paths, params):
     X, y, s = problem()
@@ -385,6 +425,7 @@ for params in (
     {"batch_size": 3, "n_filters": 2, "pool_size": 2, "solver": "sgd", "momentum": 0.9},
     {"solver": "lbfgs", "freeze": "filters"},
     {"solver": "lbfgs", "fit_intercept": False},
+    {"batch_size": 3, "K": 14, "n_filters": 2},
     {"solver": "lbfgs", "K": 11},
     {"early_stopping": True, "freeze": "dense"},
 ):
@@ -423,7 +464,9 @@ def test_a_numba_that_cannot_compile_is_told_of_and_left_out(tmp_path, error):
 
 @needs_numba
 @pytest.mark.parametrize("broken", ["adam_epoch", "sgd_epoch", "logits", "logits_and_grad"])
-@pytest.mark.parametrize("params", [{"n_filters": 2, "pool_size": 2}, {"fit_intercept": False}])
+@pytest.mark.parametrize(
+    "params", [{"n_filters": 2, "pool_size": 2, "K": 20}, {"fit_intercept": False}], ids=str
+)
 def test_a_function_that_cannot_be_compiled_is_computed_in_arrays(monkeypatch, broken, params):
     from skcnn import _loops
 

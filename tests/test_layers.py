@@ -14,10 +14,10 @@ def response(X, W, b=0):
     """Z of shape (n, H, W, F), by the layers of the package."""
     n, height, width, n_channels = X.shape
     n_filters, K = W.shape[:2]
-    padded, interior = _layers.pad_images(1, *X.shape, K, X.dtype)
+    padded, interior = _layers.pad_images(1, *X.shape, (K, K), X.dtype)
     interior[...] = X.reshape(interior.shape)
-    patches = _layers.conv_windows(padded, height, width, K, pool=(1, 1)).copy()
-    for beyond in _layers.beyond_the_edges(patches, width, K):
+    patches = _layers.conv_windows(padded, height, width, (K, K), pool=(1, 1)).copy()
+    for beyond in _layers.beyond_the_edges(patches, width):
         beyond.fill(0)
     Z = np.empty((n_filters, height * width * n), X.dtype)
     _layers.conv_forward(patches.reshape(K * K * n_channels, -1), W.reshape(n_filters, -1), out=Z)

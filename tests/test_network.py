@@ -106,6 +106,86 @@ def test_gradients_agree_with_central_differences(architecture, seed, alpha):
         assert np.abs(written - measured).max() < 1e-6 * size, name
 
 
+LARGER_THAN_THE_IMAGE = [
+    Architecture(H=3, W=2, C=1, K=4, F=1, p=1, n_outputs=1),
+    Architecture(H=3, W=2, C=2, K=5, F=2, p=1, n_outputs=3),
+    Architecture(H=2, W=4, C=2, K=8, F=5, p=2, n_outputs=1),
+    Architecture(H=3, W=3, C=1, K=9, F=4, p=3, n_outputs=1),
+    Architecture(H=1, W=7, C=2, K=6, F=2, p=1, n_outputs=3),
+    Architecture(H=6, W=1, C=1, K=3, F=1, p=1, n_outputs=1),
+    Architecture(H=1, W=1, C=1, K=6, F=2, p=1, n_outputs=1),
+]
+
+
+def unused_taps(architecture):
+    """Whether a tap of W, of shape (F, K, K, C), sees the image of no pixel."""
+    H, W, C, K, F, *_ = architecture
+    unused = np.ones((F, K, K, C), dtype=bool)
+    for u, v, i, j in np.ndindex(K, K, H, W):
+        if 0 <= i + u - K // 2 < H and 0 <= j + v - K // 2 < W:
+            unused[:, u, v] = False
+    return unused.reshape(F, -1)
+
+
+@pytest.mark.parametrize("architecture", LARGER_THAN_THE_IMAGE, ids=str)
+def test_filters_larger_than_the_image(architecture):
+    theta, X, y, s = random_problem(architecture, seed=1)
+    params = _parameters.split(theta, architecture.shapes)
+    for_oracle = as_in_the_mathematics(params, architecture)
+    T = oracle.logits(X, *for_oracle, p=architecture.p)
+    assert_allclose(logits(params, X, architecture), T, atol=1e-12)
+    W, b, *_ = for_oracle
+    maps = np.maximum(oracle.response(X, W, b), 0)
+    assert_allclose(_network.feature_maps(params, X, architecture), maps, atol=1e-12)
+
+    def loss(theta):
+        params = _parameters.split(theta, architecture.shapes)
+        log_P = _layers.log_probabilities(logits(params, X, architecture))
+        penalty = 0.3 / 2 * ((params.W**2).sum() + (params.V**2).sum())
+        return np.average(-log_P[np.arange(len(y)), y], weights=s) + penalty
+
+    objective = objective_at(theta, X, y, s, architecture, alpha=0.3)
+    for _ in range(2):
+        gradient = gradient_at(objective, np.arange(len(X)))
+        in_order = gradient[objective.places]
+        assert_allclose(in_order, central_differences(loss, theta), rtol=0, atol=1e-7)
+        unused = unused_taps(architecture)
+        dW = _parameters.split(in_order, architecture.shapes).W
+        assert unused.any()
+        assert_array_equal(dW[unused], 0.3 * params.W[unused])
+        gradient.fill(np.nan)  # a solver may use it as scratch paper
+    assert_array_equal(_parameters.join(objective.params), theta)
+
+
+@pytest.mark.parametrize(
+    "H, W, K, expected",
+    [
+        (4, 4, 1000, (7, 7)),
+        (4, 4, 8, (7, 7)),
+        (4, 4, 7, (7, 7)),
+        (4, 4, 6, (6, 6)),
+        (1, 50, 9, (1, 9)),
+        (50, 1, 8, (8, 1)),
+        (28, 28, 3, (3, 3)),
+    ],
+)
+def test_taps_that_only_see_zeros_are_not_computed(H, W, K, expected):
+    architecture = Architecture(H=H, W=W, C=2, K=K, F=1, p=1, n_outputs=1)
+    n_taps = expected[0] * expected[1] * 2
+    assert architecture.kernel == expected
+    assert architecture.work == H * W * n_taps
+    convolution = _network.Convolution(architecture, 1, np.dtype(np.float64))
+    assert convolution.gathered.shape[1:4] == (*expected, 2)
+    ((patches, *_),) = convolution.see(np.zeros((1, H, W, 2)))
+    assert patches.shape == (n_taps, H * W)
+    if _fast.is_there():
+        offsets = _fast._offsets(architecture, 0)
+        assert n_taps <= offsets.size < n_taps + 9
+        room = _fast._room(architecture, np.dtype(np.float64), 1)
+        height, row = H + expected[0] - 1, W + expected[1] - 1
+        assert room.padded.size == (2 * height + H) * row
+
+
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("K, C, F, p", [(3, 1, 1, 1), (2, 2, 3, 1), (3, 2, 2, 2), (2, 1, 3, 3)])
 def test_logits_and_loss_are_those_of_the_loops(K, C, F, p, n_outputs):
