@@ -165,6 +165,7 @@ def test_filters_larger_than_the_image(architecture):
         (4, 4, 7, (7, 7)),
         (4, 4, 6, (6, 6)),
         (1, 50, 9, (1, 9)),
+        (1, 1, 3, (1, 1)),
         (50, 1, 8, (8, 1)),
         (28, 28, 3, (3, 3)),
     ],
@@ -176,6 +177,7 @@ def test_taps_that_only_see_zeros_are_not_computed(H, W, K, expected):
     assert architecture.work == H * W * n_taps
     convolution = _network.Convolution(architecture, 1, np.dtype(np.float64))
     assert convolution.gathered.shape[1:4] == (*expected, 2)
+    assert convolution.n_batches <= 1000
     ((patches, *_),) = convolution.see(np.zeros((1, H, W, 2)))
     assert patches.shape == (n_taps, H * W)
     if _fast.is_there():
