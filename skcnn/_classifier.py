@@ -32,7 +32,7 @@ LARGEST_FLOAT = float(np.finfo(np.float64).max)
 # own np.seterr says, values that vanish are 0.
 quietly = np.errstate(all="ignore")
 
-# Numbers of weights; a training holds about six times as many numbers.
+# Number of weights; a training needs memory for about six times as many numbers.
 LARGEST_NETWORK = 2**28
 
 
@@ -375,6 +375,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 )
             curves = model._solve(X, y, s, validation, callbacks, n_epochs=n_epochs, tol=model.tol)
             vars(model).update(model._continued(curves))
+            callbacks.fitted = dict
         return self
 
     @available_unless(lambda self: self._reason_against_partial_fit())
@@ -430,7 +431,8 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             curves = model._solve(
                 X, y, s, None, callbacks, n_epochs=1, tol=None, start=model.n_iter_
             )
-            # In place, as copying them would slow down a long stream.
+            callbacks.fitted = lambda: model._continued(curves)
+            # In place, as copying the curves would slow down a long stream.
             effects += [partial(getattr(model, name).extend, curves[name]) for name in curves]
         return self
 

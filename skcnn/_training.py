@@ -73,7 +73,7 @@ class Monitor:
             T = self.objective.logits(X)
             if not np.isfinite(T).all():
                 raise ValueError(
-                    f"The network's outputs for the validation images overflow in epoch "
+                    "The network's outputs for the validation images overflow in epoch "
                     f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is {self.eta})."
                 )
             figures += loss_and_accuracy(T, y, s)
@@ -129,7 +129,7 @@ class Callbacks:
     Attributes
     ----------
     fitted : callable
-        Returns the attributes that the model would have if training stopped there, copied.
+        Returns what the model would have beside its attributes if training stopped there.
     """
 
     def __init__(self, context, estimator, model, X, y, sample_weight):
@@ -154,7 +154,6 @@ class Callbacks:
 
     def end(self):
         """Tell that the training ended."""
-        self.fitted = dict
         self._training.call_on_fit_task_end(
             **self._told, reconstruction_attributes=self._attributes
         )

@@ -1165,6 +1165,7 @@ class Recorder:
 
     def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
         self.tasks.append(("end", context.task_name))
+        self.at_the_end = fitted_estimator
         if context.task_name == "epoch":
             self.models.append((fitted_estimator, fitted_estimator.predict_proba(X)))
             return len(self.models) == self.stop_after
@@ -1189,6 +1190,32 @@ def test_callbacks_are_told_of_epochs(scaled_digits, solver):
         assert_array_equal(held.predict_proba(scaled_digits[0]), P)
     last, _ = recorder.models[-1]
     assert_same_weights(last, model)
+    assert_same_weights(recorder.at_the_end, model)
+    assert recorder.at_the_end.loss_curve_ == model.loss_curve_
+
+
+def test_callbacks_of_a_stream_hold_what_does_not_change(scaled_digits):
+    X, y = scaled_digits
+    model = short().partial_fit(X, y, classes=[1, 3])
+    recorder = Recorder()
+    model.set_callbacks(recorder).partial_fit(X, y)
+    ((after_epoch, _),) = recorder.models
+    expected = [*model.loss_curve_], [*model.accuracy_curve_]
+    model.set_callbacks().partial_fit(X, y)
+    for held in (after_epoch, recorder.at_the_end):
+        assert (held.loss_curve_, held.accuracy_curve_) == expected
+        assert held.n_iter_ == 2
+
+
+def test_what_callbacks_are_given_has_nothing_of_an_earlier_fit(scaled_digits):
+    X, y = scaled_digits
+    table = pd.DataFrame(X.reshape(len(X), -1)).rename(columns="pixel{}".format)
+    recorder = Recorder()
+    model = short().fit(table, y, X_val=table, y_val=y).set_callbacks(recorder)
+    model.fit(X, y)  # what is held would warn of missing names in predict_proba
+    for held in (recorder.models[0][0], recorder.at_the_end):
+        assert not hasattr(held, "feature_names_in_")
+        assert not hasattr(held, "validation_loss_curve_")
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
