@@ -297,15 +297,15 @@ class ImageScaler(StandardScaler):
         They are NaN by right where no values were seen.
         """
         if not np.isfinite(self.n_samples_seen_).all():
-            raise ValueError("Values of sample_weight are too large: their sum overflows.")
+            raise ValueError("sample_weight has values so large that their sum overflows.")
         for name in ("mean_", "var_"):
             statistic = getattr(self, name)
             if statistic is None:
                 continue
             if (~np.isfinite(statistic) & (self.n_samples_seen_ != 0)).any():
                 raise ValueError(
-                    f"Values of {names} are too large for floats, or too small: {name} is not "
-                    f"finite. Multiply {names} by a number that makes them ordinary first."
+                    f"{name} is not finite, since values of {names} are extremely large or small: "
+                    "scale them to usual sizes first."
                 )
 
     def _copies(self, copy):
