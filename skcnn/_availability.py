@@ -1,21 +1,21 @@
 """A method that an estimator has only with some parameters."""
 
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from types import MethodType
 
 
 class NotSupportedError(ValueError, AttributeError):
     """A method does not go with the parameters of its estimator.
 
-    It is an AttributeError, so that ``hasattr`` tells, and a ValueError, as is scikit-learn's
-    ``NotFittedError``.
+    It is an AttributeError, so that ``hasattr`` returns False, and also a ValueError, like
+    scikit-learn's ``NotFittedError``.
     """
 
 
 def available_unless(reason_against):
     """Make a method unavailable where there is a reason against it.
 
-    It is scikit-learn's ``available_if``, but that the error says the reason itself.
+    Like scikit-learn's ``available_if``, except that the error gives the reason.
 
     Parameters
     ----------
@@ -33,8 +33,21 @@ class _Available:
 
     def __get__(self, estimator, owner=None):
         if estimator is None:
-            return self._method
+            return self._of_class()
+        self._check(estimator)
+        return MethodType(self._method, estimator)
+
+    def _of_class(self):
+        """Return the function that takes the estimator as its first argument."""
+
+        @wraps(self._method)
+        def function(estimator, *args, **kwargs):
+            self._check(estimator)
+            return self._method(estimator, *args, **kwargs)
+
+        return function
+
+    def _check(self, estimator):
         reason = self._reason_against(estimator)
         if reason is not None:
             raise NotSupportedError(reason)
-        return MethodType(self._method, estimator)

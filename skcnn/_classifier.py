@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images, _layers, _network, _parameters, _solvers
 from ._availability import available_unless
-from ._failure import all_or_nothing
+from ._failure import all_or_nothing, shallow_copy
 from ._holdout import hold_out
 from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor
@@ -375,7 +375,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 )
             curves = model._solve(X, y, s, validation, callbacks, n_epochs=n_epochs, tol=model.tol)
             vars(model).update(model._continued(curves))
-            callbacks.fitted = dict
+            callbacks.fitted = dict  # the model has everything
         return self
 
     @available_unless(lambda self: self._reason_against_partial_fit())
@@ -419,7 +419,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         resume = hasattr(self, "classes_")
         with self._training(X, y, sample_weight, 1, resume) as (model, callbacks, effects):
-            model._validate_params()  # _fit_context leaves it out when there is a model
+            model._validate_params()  # _fit_context skips this once there is a model
             _check_partial_fit_first_call(model, classes)
             X, y = model._validate(X, y, reset=not resume)
             check_classification_targets(y)
@@ -529,6 +529,14 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
         return self._apply(feature_maps, X)
 
+    def __copy__(self):
+        """Return a copy with curves of its own, as `partial_fit` extends them in place."""
+        copied = shallow_copy(self)
+        for name in CURVES:
+            if hasattr(self, name):
+                setattr(copied, name, [*getattr(self, name)])
+        return copied
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -546,13 +554,14 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         source = self._random_state if resume else check_random_state(self.random_state)
         with all_or_nothing(self) as (model, effects):
             callbacks = Callbacks(context, self, model, X, y, sample_weight)
-            # Draws come from a copy: the user's own RandomState is advanced in the end.
             model._random_state = copy.deepcopy(source)
             yield model, callbacks, effects
             callbacks.end()
-            drawn = model._random_state.get_state(legacy=False)
-            effects.append(partial(source.set_state, drawn))
-            model._random_state = source
+            if not isinstance(self.random_state, Integral):
+                # Draws came from a copy: the user's own RandomState is advanced in the end.
+                drawn = model._random_state.get_state(legacy=False)
+                effects.append(partial(source.set_state, drawn))
+                model._random_state = source
 
     def _validate(self, X, y="no_validation", *, reset):
         """Return X as rows of numbers, and y if there is one; with reset, learn what an image is.
@@ -642,15 +651,15 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _reason_against_partial_fit(self):
         """Return why an epoch on some samples is not possible with these parameters, or None."""
         reasons = {
-            "early_stopping": (True, "it holds out a part of all samples"),
-            "class_weight": ("balanced", "it needs the samples of all calls"),
-            "solver": ("lbfgs", "it has no steps on a part of the samples"),
-            "learning_rate": ("adaptive", "it compares the epochs of a training"),
+            "early_stopping": (True, "which holds out a part of all samples"),
+            "class_weight": ("balanced", "which needs the samples of all calls"),
+            "solver": ("lbfgs", "which has no steps on a part of the samples"),
+            "learning_rate": ("adaptive", "which compares the epochs of a training"),
         }
         for name, (value, reason) in reasons.items():
             given = getattr(self, name)
             if isinstance(given, (bool, np.bool_, str)) and given == value:
-                return f"partial_fit does not go with {name}={value!r}: {reason}. Use fit."
+                return f"partial_fit cannot be used with {name}={value!r}, {reason}. Use fit."
         return None
 
     def _check_architecture(self):
@@ -708,7 +717,7 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.initial_filters_ = self.filters_.copy()
 
     def _fitted(self, params, curves):
-        """Return the weights, in the layout users see, and what is told of some more epochs."""
+        """Return the weights, in the layout of the attributes, and figures after more epochs."""
         K, channels = self._architecture.K, self.image_shape_[2:]
         losses = curves["loss_curve_"]
         return {
@@ -863,4 +872,5 @@ class ConvNetClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     @property
     def _solver_settings(self):
         """What a stochastic solver's memory depends on."""
-        return self.solver, self.momentum, self.freeze, self.fit_intercept
+        momentum = self.momentum if self.solver == "sgd" else None
+        return self.solver, momentum, self.freeze, self.fit_intercept

@@ -36,9 +36,9 @@ def _go_without(reason):
     _reasons.append(reason)
     if len(_reasons) == 1:
         warnings.warn(
-            "numba is installed but cannot be used, and skcnn goes without it, which takes longer: "
-            f"{type(reason).__name__}: {reason}. Install another version of numba, or set the "
-            "environment variable SKCNN_FAST=0 to go without it and without this warning.",
+            f"numba is installed but cannot be used ({type(reason).__name__}: {reason}); skcnn "
+            "falls back to NumPy, which is slower. Install another version of numba, or set the "
+            "environment variable SKCNN_FAST=0 to use NumPy without this warning.",
             RuntimeWarning,
         )
 

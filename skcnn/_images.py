@@ -32,26 +32,43 @@ def flatten(X):
         If ``X`` is a list of images of different shapes, or of values that are no numbers although
         NumPy turns them into numbers.
     """
-    n_axes = getattr(X, "ndim", None)
-    without_reshape = n_axes in (3, 4) and not hasattr(X, "reshape")
-    if isinstance(X, (list, tuple, memoryview)) or not hasattr(X, "shape") or without_reshape:
-        try:
-            X = np.asarray(X)
-        except ValueError as error:
-            raise ValueError(
-                f"X cannot be made an array: {error} All images must be of the same shape."
-            ) from error
+    X = as_array(X)
     check_kind(X, "X")
-    if getattr(X, "ndim", None) not in (3, 4):
+    if not are_images(X):
         return X, None
     shape = tuple(X.shape[1:])
     return X.reshape(X.shape[0], prod(shape)), shape
 
 
+def as_array(X):
+    """Return X as an array, unless it is one of some library, sparse, or a table.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` is a list of images of different shapes.
+    """
+    without_reshape = are_images(X) and not hasattr(X, "reshape")
+    if isinstance(X, (list, tuple, memoryview)) or not hasattr(X, "shape") or without_reshape:
+        try:
+            return np.asarray(X)
+        except ValueError as error:
+            raise ValueError(
+                f"X cannot be made an array: {error} All images must be of the same shape."
+            ) from error
+    return X
+
+
+def are_images(X):
+    """Return whether X is three- or four-dimensional, for what `as_array` returns."""
+    return getattr(X, "ndim", None) in (3, 4)
+
+
 def check_kind(values, name):
     """Refuse dates, time differences and records, in an array or in columns of a table."""
-    dtypes = [values.dtype] if hasattr(values, "dtype") else [*getattr(values, "dtypes", ())]
-    for dtype in dtypes:
+    # A table has dtypes, and perhaps a column of the name "dtype".
+    dtypes = values.dtypes if hasattr(values, "dtypes") else [getattr(values, "dtype", None)]
+    for dtype in np.atleast_1d(np.asarray(dtypes, dtype=object)):
         if getattr(dtype, "kind", None) in ("M", "m", "V"):
             raise ValueError(f"{name} has values of type {dtype}, which are not numbers.")
 

@@ -659,8 +659,8 @@ class Objective:
     def has_finite_logits(self):
         """Return whether the logits of the images are finite at theta.
 
-        They are computed only where the weights are so large that a bound of the logits overflows
-        for values that images, scaled or not, do not have.
+        They are computed only if the weights are so large that logits could overflow for images
+        with values up to 1e9 (float32) or 1e100 (float64).
         """
         params = [np.abs(array).astype(np.float64) for array in self._params]
         b, W, V, c = params

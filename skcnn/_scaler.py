@@ -1,5 +1,6 @@
 """ImageScaler: StandardScaler, for images too."""
 
+import copy
 from functools import wraps
 
 import numpy as np
@@ -18,28 +19,21 @@ _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 quietly = np.errstate(all="ignore")  # what overflows is found by checks
 
 
-def _images_stay_images(cls):
-    """Have ``set_output`` turn rows into tables, and leave images as they are.
+def _unless_images(method):
+    """Let a method, which scikit-learn wraps to return tables, return images as they are.
 
-    scikit-learn wraps the methods of every transformer for that. A table would lose the shape of
-    the images, and whoever comes next in a pipeline would guess another.
+    A table would lose the shape of the images, and the next step of a pipeline would guess another.
     """
 
-    def unless_images(method):
-        @wraps(method)
-        def wrapper(self, X, *args, **kwargs):
-            _, shape = _images.flatten(X)
-            wrapped = method if shape is None else method.__wrapped__
-            return wrapped(self, X, *args, **kwargs)
+    @wraps(method)
+    def wrapper(self, X, *args, **kwargs):
+        X = _images.as_array(X)
+        wrapped = method.__wrapped__ if _images.are_images(X) else method
+        return wrapped(self, X, *args, **kwargs)
 
-        return wrapper
-
-    for name in ("transform", "fit_transform"):
-        setattr(cls, name, unless_images(getattr(cls, name)))
-    return cls
+    return wrapper
 
 
-@_images_stay_images
 class ImageScaler(StandardScaler):
     r"""Standardise images by removing the mean and scaling to unit variance.
 
@@ -99,7 +93,8 @@ class ImageScaler(StandardScaler):
     -----
     The standard score of a value x is :math:`z = (x - u) / s`, with the mean u and the standard
     deviation s of its pixel or channel in the training images; z is dimensionless. NaN are
-    disregarded in fit and kept in transform, as in StandardScaler.
+    disregarded in fit and kept in transform, as in StandardScaler. Unlike there, negative sample
+    weights are refused.
 
     After :meth:`fit`, images and rows with the same number of values are both accepted, and each
     is returned in the shape it came in. With ``set_output(transform="pandas")`` rows become tables;
@@ -125,6 +120,11 @@ class ImageScaler(StandardScaler):
     def __init__(self, *, per="pixel", copy=True, with_mean=True, with_std=True):
         super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
         self.per = per
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name in {"transform", "fit_transform"} & vars(cls).keys():
+            setattr(cls, name, _unless_images(getattr(cls, name)))
 
     @_fit_context(prefer_skip_nested_validation=True)
     @quietly
@@ -178,7 +178,7 @@ class ImageScaler(StandardScaler):
         self : ImageScaler
             Fitted scaler.
         """
-        self._validate_params()  # _fit_context leaves it out after the first call
+        self._validate_params()  # _fit_context skips this once the scaler is fitted
         first_call = not hasattr(self, "n_samples_seen_")
         return self._update(X, y, sample_weight, first_call)
 
@@ -200,15 +200,7 @@ class ImageScaler(StandardScaler):
         X_tr : ndarray of the shape of X, or sparse matrix of shape (n_samples, n_features)
             Standardised images, dimensionless.
         """
-        rows, shape = _images.flatten(X)
-        self._check_fitted_for(shape)
-        copy = self._copies(copy)
-        with _images.named_overflow("X"):
-            if hasattr(self, "image_shape_"):
-                scaled = self._map_columns(StandardScaler.transform, rows, copy)
-            else:
-                scaled = super().transform(rows, copy)
-        return scaled if shape is None else np.asarray(scaled).reshape(np.shape(X))
+        return self._map(StandardScaler.transform, X, copy)
 
     @quietly
     def inverse_transform(self, X, copy=None):
@@ -228,15 +220,7 @@ class ImageScaler(StandardScaler):
         X_original : ndarray of the shape of X, or sparse matrix of shape (n_samples, n_features)
             Images in their original units.
         """
-        rows, shape = _images.flatten(X)
-        self._check_fitted_for(shape)
-        copy = self._copies(copy)
-        with _images.named_overflow("X"):
-            if hasattr(self, "image_shape_"):
-                original = self._map_columns(StandardScaler.inverse_transform, rows, copy)
-            else:
-                original = super().inverse_transform(rows, copy)
-        return original if shape is None else original.reshape(np.shape(X))
+        return self._map(StandardScaler.inverse_transform, X, copy)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -270,8 +254,9 @@ class ImageScaler(StandardScaler):
                     scaler.image_shape_ = shape
                 scaler._update_by_columns(rows, sample_weight, first_call)
             else:
-                if not first_call and np.ndim(self.n_samples_seen_):
-                    scaler.n_samples_seen_ = self.n_samples_seen_.copy()  # may change in place
+                if not first_call:  # scikit-learn changes some of these in place
+                    for name in _STATISTICS:
+                        setattr(scaler, name, copy.copy(getattr(self, name)))
                 super(ImageScaler, scaler).partial_fit(rows, y, sample_weight)
             scaler._check_finite("X" if sample_weight is None else "X or sample_weight")
             if on_images:
@@ -294,7 +279,7 @@ class ImageScaler(StandardScaler):
     def _check_finite(self, names):
         """Refuse statistics that would make every later image NaN.
 
-        They are NaN by right where no values were seen.
+        NaN is correct where no values were seen.
         """
         if not np.isfinite(self.n_samples_seen_).all():
             raise ValueError("sample_weight has values so large that their sum overflows.")
@@ -308,12 +293,19 @@ class ImageScaler(StandardScaler):
                     "scale them to usual sizes first."
                 )
 
-    def _copies(self, copy):
-        """Return whether to copy, for the argument ``copy`` of a method."""
+    def _map(self, method, X, copy):
+        """Return X, rows or images, as a method of StandardScaler maps it."""
+        rows, shape = _images.flatten(X)
+        self._check_fitted_for(shape)
         copy = self.copy if copy is None else copy
         if not isinstance(copy, (bool, np.bool_)):
             raise TypeError(f"copy={copy!r} must be True, False or None.")
-        return copy
+        with _images.named_overflow("X"):
+            if hasattr(self, "image_shape_"):
+                mapped = self._map_columns(method, rows, copy)
+            else:
+                mapped = method(self, rows, copy)
+        return mapped if shape is None else np.asarray(mapped).reshape(len(mapped), *shape)
 
     def _check_fitted_for(self, shape):
         """Refuse images of another shape than was fitted, and another ``per``."""
@@ -341,9 +333,8 @@ class ImageScaler(StandardScaler):
         """Return rows as a method of StandardScaler maps the columns that were fitted."""
         checked = self._validate(rows, reset=False)
         scaler = self._scaler_of_columns()
-        # What was converted to another type just now is a copy already.
-        converted = getattr(rows, "dtype", checked.dtype) != checked.dtype
-        mapped = method(scaler, self._columns(checked), copy=copy and not converted)
+        copy = copy and _may_share_memory(rows, checked)  # else it is a copy already
+        mapped = method(scaler, self._columns(checked), copy=copy)
         if sparse.issparse(mapped):
             return mapped.reshape(checked.shape).asformat(checked.format)
         return mapped.reshape(checked.shape)
@@ -373,3 +364,16 @@ class ImageScaler(StandardScaler):
         if self.per == "channel":
             statistic = np.broadcast_to(statistic, shape)  # (C,) to (H, W, C)
         return statistic.reshape(self.image_shape_).copy()
+
+
+def _may_share_memory(rows, checked):
+    """Return whether what was validated may be, or be a view of, what was given."""
+    if sparse.issparse(rows):
+        rows, checked = rows.data, checked.data
+    # Other libraries' arrays and tables may share their memory too.
+    return not isinstance(rows, np.ndarray) or np.may_share_memory(rows, checked)
+
+
+# scikit-learn wraps the inherited fit_transform too.
+ImageScaler.transform = _unless_images(ImageScaler.transform)
+ImageScaler.fit_transform = _unless_images(ImageScaler.fit_transform)

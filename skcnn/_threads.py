@@ -74,7 +74,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextmanager
 def threads():
-    """Use as many threads as BLAS may use, but for the parts of a batch, and not in BLAS.
+    """Limit BLAS to one thread, and compute parts of a batch on as many threads as BLAS had.
 
     The matrix products of a batch are so small that the threads of BLAS wait for each other longer
     than they compute: an epoch of 32 filters of side 5 took 16 s with two of them, and 7 s with

@@ -129,7 +129,7 @@ class Callbacks:
     Attributes
     ----------
     fitted : callable
-        Returns what the model would have beside its attributes if training stopped there.
+        Returns the attributes to add or replace in a snapshot of the model.
     """
 
     def __init__(self, context, estimator, model, X, y, sample_weight):

@@ -1,5 +1,6 @@
 """ConvNetClassifier as an estimator."""
 
+import copy
 import pickle
 import re
 import tracemalloc
@@ -885,10 +886,12 @@ def test_weights_of_any_size_keep_their_ratios(scaled_digits, scale, dtype):
 def test_partial_fit_is_not_there_for_what_needs_all_samples(scaled_digits, params):
     model = short(**params)
     assert not hasattr(model, "partial_fit")
-    message = f"partial_fit does not go with {[*params][0]}=.*: it "
+    message = f"partial_fit cannot be used with {[*params][0]}=.*, which "
     for error in (AttributeError, ValueError):
         with pytest.raises(error, match=message):
             model.partial_fit(*scaled_digits, classes=[1, 3])
+        with pytest.raises(error, match=message):
+            ConvNetClassifier.partial_fit(model, *scaled_digits, classes=[1, 3])
 
 
 def test_a_stream_of_batches_learns(scaled_digits):
@@ -950,6 +953,50 @@ def test_a_call_of_a_long_stream_does_not_touch_the_curves(scaled_digits):
     model.loss_curve_, model.accuracy_curve_ = map(Costly, copies)
     model.partial_fit(X, y)
     assert len(model.loss_curve_) == len(model.accuracy_curve_) == model.n_iter_ == 3
+
+
+def test_a_shallow_copy_keeps_its_curves(scaled_digits):
+    X, y = scaled_digits
+    model = short().partial_fit(X, y, classes=[1, 3])
+    copied = copy.copy(model)
+    model.partial_fit(X, y)
+    assert (copied.n_iter_, model.n_iter_) == (1, 2)
+    for name in CURVES[:2]:
+        assert getattr(copied, name) == getattr(model, name)[:1]
+    assert_same_weights(copied.partial_fit(X, y), model)
+
+
+def test_momentum_of_another_solver_means_nothing(scaled_digits):
+    X, y = scaled_digits
+    model, other = (short().partial_fit(X, y, classes=[1, 3]) for _ in range(2))
+    model.set_params(momentum=0.5)
+    assert_same_weights(model.partial_fit(X, y), other.partial_fit(X, y))
+
+
+class Unpicklable(ConvNetClassifier):
+    """A subclass that holds what cannot be pickled."""
+
+    def __getstate__(self):
+        raise TypeError("holds an open file")
+
+
+def test_a_subclass_that_cannot_be_pickled_can_be_trained(scaled_digits):
+    model = Unpicklable(max_iter=1, tol=None, random_state=0)
+    model.log_ = held = object()
+    model.fit(*scaled_digits).partial_fit(*scaled_digits)
+    assert model.log_ is held
+
+
+def test_what_a_callback_sets_on_the_estimator_stays(scaled_digits):
+    class Setting(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            estimator.n_tasks_ = getattr(estimator, "n_tasks_", 0) + 1
+            estimator.set_params(alpha=0.5)
+
+    model = short().set_callbacks(Setting()).fit(*scaled_digits)
+    assert model.n_tasks_ == 4
+    assert model.alpha == 0.5
+    assert model.n_iter_ == 3
 
 
 def test_warm_start_begins_with_a_new_solver(scaled_digits):

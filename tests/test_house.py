@@ -20,7 +20,7 @@ HOUSE = {
     "_solvers": {"math", "numpy", "scipy"},
     "_availability": {"functools", "types"},
     "_weights": {"numbers", "numpy", "sklearn", "_images"},
-    "_failure": {"contextlib", "copy", "functools", "operator"},
+    "_failure": {"contextlib", "functools", "operator"},
     "_holdout": {"hashlib", "numpy"},
     "_threads": {
         *("collections", "concurrent", "contextlib", "contextvars", "functools", "os"),
@@ -43,7 +43,16 @@ HOUSE = {
             "_training",
         ),
     },
-    "_scaler": {"functools", "numpy", "scipy", "sklearn", "_images", "_failure", "_weights"},
+    "_scaler": {
+        "copy",
+        "functools",
+        "numpy",
+        "scipy",
+        "sklearn",
+        "_images",
+        "_failure",
+        "_weights",
+    },
     "_download": {
         *("contextlib", "functools", "os", "pathlib", "queue", "shutil", "stat", "sys"),
         *("tempfile", "threading", "time", "typing", "pooch"),

@@ -1,5 +1,6 @@
 """ImageScaler: StandardScaler on rows, and on images pixel by pixel or channel by channel."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skcnn import ConvNetClassifier, ImageScaler
+from skcnn import ConvNetClassifier, ImageScaler, _images
 
 STATISTICS = ("mean_", "var_", "scale_")
 
@@ -29,7 +30,7 @@ def test_scikit_learn_checks(estimator, check):
 # Collected ahead of scikit-learn's tests, so that what they import is ImageScaler.
 STAND_IN = """
 import sklearn.preprocessing
-from skcnn import ConvNetClassifier, ImageScaler
+from skcnn import ConvNetClassifier, ImageScaler, _images
 sklearn.preprocessing.StandardScaler = ImageScaler
 """
 
@@ -108,6 +109,19 @@ def test_inverse_transform_of_rows_is_that_of_standard_scaler(images):
     rows = images.reshape(30, -1)
     scaled = StandardScaler().fit(rows).inverse_transform(rows)
     assert_array_equal(ImageScaler().fit(rows).inverse_transform(rows), scaled)
+
+
+@pytest.mark.parametrize("make", [csr_array, lambda rows: rows], ids=["sparse", "dense"])
+def test_a_failed_call_on_rows_leaves_the_statistics(images, make):
+    rows = make(images.reshape(30, -1))
+    scaler = ImageScaler(with_mean=False).fit(rows)
+    before = pickle.dumps(vars(scaler))
+    with pytest.raises(ValueError, match="is not finite, since values of X"):
+        scaler.partial_fit(rows * 1e200)
+    assert pickle.dumps(vars(scaler)) == before
+    copied = copy.copy(scaler)
+    scaler.partial_fit(rows * 2)
+    assert pickle.dumps(vars(copied)) == before
 
 
 @pytest.mark.parametrize("on_rows", [True, False])
@@ -198,6 +212,20 @@ class Exposed:
         return self.array
 
 
+class OfAnotherLibrary(Exposed):
+    """An array whose dtype is not that of NumPy."""
+
+    def __init__(self, array):
+        super().__init__(array)
+        self.shape, self.ndim, self.dtype = array.shape, array.ndim, object()
+
+    def __len__(self):
+        return len(self.array)
+
+    def reshape(self, *shape):
+        return OfAnotherLibrary(self.array.reshape(*shape))
+
+
 class Labelled(np.ndarray):
     """A subclass of arrays, as some libraries have them."""
 
@@ -217,10 +245,20 @@ def mapped(X, path):
         lambda X, path: X.view(Labelled),
         lambda X, path: memoryview(X),
         lambda X, path: Exposed(X),
+        lambda X, path: OfAnotherLibrary(X),
         lambda X, path: X.astype(X.dtype.newbyteorder()),
         lambda X, path: X[::-1],
     ],
-    ids=["map", "masked", "subclass", "memoryview", "__array__", "byte order", "reversed"],
+    ids=[
+        "map",
+        "masked",
+        "subclass",
+        "memoryview",
+        "__array__",
+        "tensor",
+        "byte order",
+        "reversed",
+    ],
 )
 def test_what_was_given_is_never_written_to(images, per, dtype, wrap, tmp_path):
     X = images.astype(dtype)
@@ -232,7 +270,7 @@ def test_what_was_given_is_never_written_to(images, per, dtype, wrap, tmp_path):
         assert_array_equal(np.asarray(given), before)
         assert_array_equal(method(given), once)
         assert once.shape == images.shape
-    assert_array_equal(scaler.transform(given), scaler.transform(before))
+    assert_allclose(scaler.transform(given), scaler.transform(before), rtol=1e-4, atol=1e-6)
     assert_array_equal(X, images.astype(dtype))
 
 
@@ -274,6 +312,45 @@ def test_images_stay_images_whatever_the_output_is_configured_to_be(images, cont
         assert_array_equal(ImageScaler().fit_transform(images), expected)
         assert_array_equal(ImageScaler().fit(images).transform(images), expected)
     assert_array_equal(scaler.inverse_transform(images).shape, images.shape)
+
+
+class Subclass(ImageScaler):
+    """A subclass with a transform of its own, which scikit-learn wraps anew."""
+
+    def transform(self, X, copy=None):
+        return super().transform(X, copy)
+
+
+def test_images_stay_images_in_subclasses(images):
+    scaler = Subclass().fit(images).set_output(transform="pandas")
+    assert scaler.transform(images).shape == images.shape
+    assert scaler.fit_transform(images).shape == images.shape
+    assert isinstance(scaler.transform(images.reshape(30, -1)), pd.DataFrame)
+
+
+def test_a_table_may_have_a_column_of_any_name(images):
+    table = pd.DataFrame(images.reshape(30, -1)).rename(columns=str).rename(columns={"0": "dtype"})
+    expected = ImageScaler().fit(images).transform(images).reshape(30, -1)
+    with pytest.warns(UserWarning, match="X has feature names"):
+        assert_array_equal(ImageScaler().fit(images).transform(table), expected)
+
+
+def test_images_are_copied_no_more_than_they_must(monkeypatch):
+    X = np.random.RandomState(0).rand(6, 3, 5, 4).transpose(0, 2, 3, 1)  # channels came first
+    scaler = ImageScaler().fit(X)
+    n_calls = 0
+
+    def counted(X):
+        nonlocal n_calls
+        n_calls += 1
+        return flatten(X)
+
+    flatten = _images.flatten
+    monkeypatch.setattr(_images, "flatten", counted)
+    scaler.transform(X)
+    assert n_calls == 1
+    scaler.fit_transform(X)
+    assert n_calls == 3
 
 
 def test_rows_come_out_as_a_table_where_that_is_asked_for(images):
@@ -339,9 +416,9 @@ def test_errors(images):
     with pytest.raises(ValueError, match="contains infinity"):
         scaler.transform(images + np.inf)
     for method in (scaler.transform, scaler.inverse_transform):
-        for copy in (pd.NA, "no", np.ones(2)):
+        for wrong in (pd.NA, "no", np.ones(2)):
             with pytest.raises(TypeError, match="copy=.* must be True, False or None"):
-                method(images, copy=copy)
+                method(images, copy=wrong)
         with pytest.raises(ValueError, match="X has values that are too large for a float"):
             method(np.full_like(images, 10**400, dtype=object))
     with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):

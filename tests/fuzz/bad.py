@@ -44,7 +44,10 @@ NAMED = {
     **{"y": r"\by\b|labels|class", "sample_weight": "weight"},
 }
 ALLOWED_WARNINGS = (ConvergenceWarning, DataConversionWarning)
-FEATURE_NAMES = ("X has feature names", "X does not have valid feature names")  # scikit-learn's
+SHARED_WARNINGS = (
+    *("X has feature names", "X does not have valid feature names"),  # scikit-learn's
+    "The 'generic' unit for NumPy timedelta",  # of scikit-learn's check of parameters
+)
 SPARE_MEMORY = 4 * 2**30  # bytes that a call may take
 
 
@@ -93,7 +96,7 @@ def unexpected(warned):
             (warning.category.__name__, str(warning.message))
             for warning in warned
             if not issubclass(warning.category, ALLOWED_WARNINGS)
-            and not str(warning.message).startswith(FEATURE_NAMES)
+            and not str(warning.message).startswith(SHARED_WARNINGS)
         }
     )
 
