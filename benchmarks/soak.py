@@ -16,7 +16,6 @@ import time
 
 import measure
 import numpy as np
-import psutil
 
 from skcnn import ConvNetClassifier
 
@@ -60,6 +59,8 @@ FAULTS = (
 
 def soak(minutes, parts=10):
     """Return, for each part of the time, calls, faults, times of a call, and MB resident."""
+    import psutil  # of the extra "bench"
+
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     rng = np.random.RandomState(0)
     X, y = rng.randn(2000, 14, 14).astype(np.float32), rng.randint(3, size=2000)

@@ -420,8 +420,10 @@ def test_a_bar_ends_its_line_where_the_download_fails(server, remote, home, caps
 
 
 PROGRAM = """
+import signal
 import sys
 from skcnn import _download
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells' jobs ignore it
 base_url, name, size, sha256, home = sys.argv[1:]
 file = _download.RemoteFile(int(size), sha256)
 remote = _download.RemoteFiles("images", (base_url,), {name: file})

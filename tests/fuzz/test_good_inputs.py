@@ -27,7 +27,7 @@ def test_good_inputs(kind):
 
     @given(data=st.data())
     @settings(
-        max_examples=30,
+        max_examples=15,
         derandomize=True,
         database=None,
         deadline=None,
@@ -51,6 +51,6 @@ def test_good_inputs(kind):
 @pytest.mark.parametrize("kind", CASES)
 def test_seeded_good_inputs(kind):
     make, check = CASES[kind]
-    for number in range(30):
+    for number in range(15):
         case = make(inputs.chooser(0, number))
         assert_none(check(case), case)
