@@ -369,6 +369,8 @@ class ImageScaler(StandardScaler):
 def _may_share_memory(rows, checked):
     """Return whether what was validated may be, or be a view of, what was given."""
     if sparse.issparse(rows):
+        if rows.format != checked.format:
+            return False
         rows, checked = rows.data, checked.data
     # Other libraries' arrays and tables may share their memory too.
     return not isinstance(rows, np.ndarray) or np.may_share_memory(rows, checked)

@@ -469,6 +469,11 @@ def test_sparse_rows_of_images(images, per):
     assert scaled.format == "csr"
     assert_allclose(scaled.toarray(), scaler.transform(images).reshape(30, -1))
     assert_allclose(scaler.inverse_transform(scaled).toarray(), rows.toarray())
+    before = rows.toarray()
+    for form in ("csr", "csc", "coo", "dok", "lil"):
+        given = rows.asformat(form)
+        assert_allclose(scaler.transform(given).toarray(), scaled.toarray())
+        assert_array_equal(given.toarray(), before)
 
 
 @pytest.mark.parametrize("shape", [(30, 20), (30, 5, 4)], ids=["rows", "images"])
