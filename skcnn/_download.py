@@ -141,7 +141,7 @@ def _data_folder(data_home):
 def _problem(path, file):
     """Return what makes a cached file unfit for use; None for the official file.
 
-    What is there but is no file is nothing to overwrite: it raises an OSError.
+    Raises an OSError if a folder, a pipe or the like is in the file's place: it is not overwritten.
     """
     try:
         status = path.stat()

@@ -69,8 +69,8 @@ class CompilationError(Exception):
 class Compiled:
     """A function that Python calls: compiled once and for all, if numba's cache can keep it.
 
-    What is wrong with the cache is told of once a process, and the function compiled without it.
-    That may show in any call, as each dtype is compiled, or loaded, when it first comes.
+    If the cache fails, a warning is given once a process, and the function is compiled without it.
+    Any call may find this, as a dtype is compiled or loaded when it is first used.
 
     Parameters
     ----------
