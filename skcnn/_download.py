@@ -1,7 +1,7 @@
 """Official files of a dataset: downloaded within bounds into a cache folder, checked by hashes.
 
-Whatever a server sends, a download ends: after as many bytes as the official file has, or when its
-time is up. It is written to a folder of its own beside the file, and moved when its hash is right.
+Whatever a server sends, a download ends: after as many bytes as the official file has, or at its
+time limit. It is written to a temporary folder beside the file, and moved if its hash is right.
 """
 
 import os
@@ -11,8 +11,7 @@ import stat
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -20,13 +19,13 @@ from typing import NamedTuple
 import pooch
 
 _TIMEOUT = 30  # seconds without an answer
-_PATIENCE = 60  # seconds that a download may take, beside those of its bytes
+_PATIENCE = 60  # seconds that any download may take; the time limit grows with its size
 _SLOWEST = 20_000  # bytes a second
 _CHUNK = 2**14  # bytes that are read at a time: less than a second of the slowest download
 
 
 class RemoteFile(NamedTuple):
-    """What is known of an official file: its size in bytes and its SHA-256 in hexadecimal."""
+    """Size in bytes of an official file, and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
@@ -44,11 +43,11 @@ class RemoteFiles(NamedTuple):
 
 
 class _ServerError(Exception):
-    """Why a server did not give the official file."""
+    """A server did not send the official file; the message states why."""
 
 
 class _NoConnectionError(_ServerError):
-    """Why there is no connection to a server."""
+    """A server could not be connected to."""
 
 
 def fetch(remote, name, data_home, download_if_missing):
@@ -115,11 +114,11 @@ def fetch(remote, name, data_home, download_if_missing):
 
 def _data_folder(data_home):
     """Return the folder that holds the folders of the datasets."""
-    source = f"data_home={data_home!r}"
-    if data_home is None and os.environ.get("SKCNN_DATA"):
-        data_home = os.environ["SKCNN_DATA"]
+    if data_home is not None:
+        source = f"data_home={data_home!r}"
+    elif data_home := os.environ.get("SKCNN_DATA"):
         source = f"SKCNN_DATA={data_home!r} in the environment"
-    elif data_home is None:
+    else:
         data_home = pooch.os_cache("skcnn")
         source = f"data_home=None, the user's cache folder {str(data_home)!r},"
     if not isinstance(data_home, str | os.PathLike) or isinstance(os.fspath(data_home), bytes):
@@ -128,7 +127,7 @@ def _data_folder(data_home):
         if not os.fspath(data_home):
             raise ValueError("it is empty")
         folder = Path(data_home).expanduser()
-        with suppress(OSError):  # such as for a folder that is yet to be made
+        with suppress(OSError):  # such as for a folder that does not exist yet
             os.lstat(folder)
     except (RuntimeError, ValueError) as error:  # no home folder, or a name with a null character
         raise ValueError(
@@ -139,7 +138,7 @@ def _data_folder(data_home):
 
 
 def _problem(path, file):
-    """Return what makes a cached file unfit for use; None for the official file.
+    """Return how a file differs from the official one, or None.
 
     Raises an OSError if a folder, a pipe or the like is in the file's place: it is not overwritten.
     """
@@ -154,7 +153,7 @@ def _problem(path, file):
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         if is_missing and not path.is_symlink():
-            return "it is not there"
+            return "it is missing"
         raise OSError(
             f"{path} cannot be used: {error}. Move it away, or name another folder with the "
             "environment variable SKCNN_DATA or the parameter data_home."
@@ -163,12 +162,12 @@ def _problem(path, file):
 
 
 def _seconds(size):
-    """Return how long the download of a file of so many bytes may take."""
+    """Return the time limit for downloading a file of ``size`` bytes."""
     return _PATIENCE + size / _SLOWEST
 
 
 def _remove_abandoned(folder, files):
-    """Remove what downloads left that were killed: what is older than any that goes on can be."""
+    """Remove the temporary folders of downloads that were killed: too old to be in use."""
     for name, file in files.items():
         for part in folder.glob(f"{name}.*.part"):
             with suppress(OSError):  # another process may remove it too
@@ -177,44 +176,44 @@ def _remove_abandoned(folder, files):
 
 
 def _download(url, path, file):
-    """Put the file of a URL into its place, once its hash is found right."""
+    """Download a file, check it and move it into its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(
         prefix=f"{path.name}.", suffix=".part", dir=path.parent, ignore_cleanup_errors=True
-    ) as part:
-        downloader = partial(_receive, name=path.name, size=file.size)
-        known_hash = f"sha256:{file.sha256}"
-        try:
-            with _quiet_pooch(url):
-                done = pooch.retrieve(url, known_hash, path.name, part, downloader=downloader)
-        except ValueError as error:  # of the hash
-            raise _ServerError(str(error)) from error
-        os.replace(done, path)
+    ) as folder:
+        part = Path(folder, path.name)
+        _receive(url, part, file.size)
+        problem = _problem(part, file)
+        if problem is not None:
+            raise _ServerError(f"it sent another file: {problem}")
+        os.replace(part, path)
 
 
-def _receive(url, output_file, pooch, *, name, size):
-    """Write the body of a URL to a file; a downloader by the protocol of pooch.
+def _receive(url, path, size):
+    """Write the body of a URL to a file, up to the size of the official one.
 
-    The timeouts of requests bound each wait for the network, not their sum. So a thread waits, and
-    is left behind when the time is up: it ends with its connection.
+    The timeouts of requests bound each wait for the network, not their sum. So a daemon thread
+    reads, and is abandoned at the time limit: it ends with its connection.
     """
     chunks = queue.Queue(maxsize=16)
     stopped = threading.Event()
     threading.Thread(target=_read_chunks, args=(url, chunks, stopped), daemon=True).start()
     seconds = _seconds(size)
     deadline = time.monotonic() + seconds
-    bar = _ProgressBar(name, size)
+    bar = _ProgressBar(path.name, size)
     try:
-        with open(output_file, "wb") as output:
-            while chunk := _next_chunk(chunks, deadline):
+        with open(path, "wb") as output:
+            while chunk := chunks.get(timeout=max(0, deadline - time.monotonic())):
+                if isinstance(chunk, _ServerError):
+                    raise chunk
                 if bar.done + len(chunk) > size:
                     raise _ServerError(f"it sent more than the {size} bytes of the official file")
                 output.write(chunk)
                 bar.update(len(chunk))
         if bar.done < size:
             raise _ServerError(f"it sent {bar.done} of the {size} bytes of the official file")
-    except TimeoutError as error:
-        raise _ServerError(f"the file was not whole after {seconds:.0f} s") from error
+    except queue.Empty as error:
+        raise _ServerError(f"the file was not complete after {seconds:.0f} s") from error
     finally:
         bar.close()
         stopped.set()
@@ -223,22 +222,8 @@ def _receive(url, output_file, pooch, *, name, size):
                 chunks.get_nowait()
 
 
-def _next_chunk(chunks, deadline):
-    """Return the next bytes that a thread has read, none at the end; raise what it failed with."""
-    seconds = deadline - time.monotonic()
-    try:
-        chunk = chunks.get(timeout=seconds) if seconds > 0 else None
-    except queue.Empty:
-        chunk = None
-    if chunk is None:
-        raise TimeoutError
-    if isinstance(chunk, _ServerError):
-        raise chunk
-    return chunk
-
-
 class _Queue(NamedTuple):
-    """A file that puts what is written into a queue, until nobody wants it any more."""
+    """A file that puts what is written into a queue, until it is stopped."""
 
     chunks: queue.Queue
     stopped: threading.Event
@@ -253,12 +238,12 @@ class _Queue(NamedTuple):
 
 
 def _read_chunks(url, chunks, stopped):
-    """Put the body of a URL into a queue, then no bytes, or else why it cannot be had."""
+    """Put the body of a URL into a queue, then b"" at its end, or a _ServerError."""
     download = pooch.HTTPDownloader(
         chunk_size=_CHUNK,
         timeout=_TIMEOUT,
         headers={"Accept-Encoding": "identity"},
-        hooks={"response": _leave_body_as_it_is},
+        hooks={"response": _keep_body_encoded},
     )
     try:
         download(url, _Queue(chunks, stopped), None)
@@ -271,38 +256,20 @@ def _read_chunks(url, chunks, stopped):
         chunks.put(failure(f"{type(error).__name__}: {error}"))
 
 
-def _leave_body_as_it_is(response, **kwargs):
-    """Have a body neither decoded nor, in a redirection, read.
+def _keep_body_encoded(response, **kwargs):
+    """Keep requests from decoding a body, and from reading that of a redirection.
 
-    A few bytes may be decoded into gigabytes, and some servers mistake the compression of a .gz
-    file for one of the connection. A redirection would be read whole before it is followed, be it
-    endless.
+    A few bytes may be decoded into gigabytes, and some servers declare the compression of a .gz
+    file as the encoding of the transfer. The body of a redirection, which may be endless, would be
+    read whole before the redirection is followed.
     """
     response.raw.headers.pop("Content-Encoding", None)
     if response.is_redirect:
         response.close()
 
 
-@contextmanager
-def _quiet_pooch(url):
-    """Keep pooch from a line of its own for a download: there is a progress bar.
-
-    Its level, which all downloads share, is left alone.
-    """
-
-    def is_of_another(record):
-        return url not in record.getMessage()
-
-    logger = pooch.get_logger()
-    logger.addFilter(is_of_another)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_of_another)
-
-
 class _ProgressBar:
-    """The bar of a download on standard error, which need not be there."""
+    """The progress bar of a download, on standard error if that can be written to."""
 
     width = 40
 
@@ -310,28 +277,26 @@ class _ProgressBar:
         self.name = name
         self.total = total
         self.done = 0
-        self.is_drawn = False
 
     def update(self, n):
-        """Note that n more bytes have come."""
+        """Add n bytes."""
         cells_before = self._cells()
         self.done += n
         if self._cells() > cells_before:
             megabytes = f"{self.done / 1e6:.1f}/{self.total / 1e6:.1f} MB"
             self._write(f"\r{self.name} [{'#' * self._cells():{self.width}}] {megabytes}")
-            self.is_drawn = True
 
     def close(self):
-        """Leave the line of the bar."""
-        if self.is_drawn:
+        """End the line of the bar, if it was drawn."""
+        if self._cells():
             self._write("\n")
 
     def _cells(self):
         return self.width * self.done // self.total
 
     def _write(self, text):
-        # Standard error may be None, closed, a broken pipe or a program's own object, which may
-        # raise anything; a download is not to fail with it.
+        # Standard error may be None, closed, a broken pipe or an object of the program, which may
+        # raise anything; the download goes on.
         with suppress(Exception):
             sys.stderr.write(text)
             sys.stderr.flush()

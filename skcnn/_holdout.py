@@ -1,4 +1,4 @@
-"""Which samples are held out to tell when to stop."""
+"""The samples that are held out for early stopping."""
 
 from hashlib import blake2b
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def hold_out(X, y, s, fraction, random_state):
-    """Choose a fraction of every class, at random, as an array of indices.
+    """Choose a fraction of every class at random.
 
-    Samples are chosen by a keyed hash of their values. So copies of a sample are all held out or
-    none of them, what is measured on the held-out part is not known from the training, and a
-    sample of weight 2 is chosen where two copies of it would be.
+    Samples are chosen by a keyed hash of their values. So all copies of a sample are held out or
+    none, no held-out sample is also trained on, and a sample of weight 2 is chosen exactly where
+    two copies of it would be.
 
     Parameters
     ----------
@@ -31,10 +31,8 @@ def hold_out(X, y, s, fraction, random_state):
     """
     hashes = _hashes(X, key=random_state.bytes(16))
     chosen = np.zeros(len(y), dtype=bool)
-    for label in np.unique(y):
+    for label in np.unique(y[s > 0]):
         rows = np.flatnonzero((y == label) & (s > 0))
-        if len(rows) == 0:
-            continue
         distinct, which = np.unique(hashes[rows], return_inverse=True)
         weight = np.cumsum(np.bincount(which, weights=s[rows]))
         enough = np.searchsorted(weight, fraction * weight[-1]) + 1

@@ -11,16 +11,14 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from . import _images
-from ._failure import all_or_nothing
+from ._failure import all_or_nothing, quietly
 from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 
-quietly = np.errstate(all="ignore")  # what overflows is found by checks
-
 
 def _unless_images(method):
-    """Let a method, which scikit-learn wraps to return tables, return images as they are.
+    """Exempt images from the conversion to tables with which scikit-learn wraps a method.
 
     A table would lose the shape of the images, and the next step of a pipeline would guess another.
     """
@@ -44,9 +42,12 @@ class ImageScaler(StandardScaler):
     Parameters
     ----------
     per : {"pixel", "channel"}, default="pixel"
-        What has a mean and a standard deviation of its own: every pixel of every channel, or every
-        channel with all its pixels. "channel" needs images at the first fit, since a row of values
-        does not tell its channels.
+        Whether every pixel of every channel has a mean and a standard deviation of its own, or
+        every channel. Rows have one channel, unless ``image_shape`` has more.
+
+    image_shape : tuple or list (H, W) or (H, W, C), or None, default=None
+        Shape of the images that rows hold. None: the shape of the images of X, and rows remain
+        rows.
 
     copy : bool, default=True
         If False, scale in place where possible.
@@ -60,16 +61,15 @@ class ImageScaler(StandardScaler):
     Attributes
     ----------
     mean_ : ndarray of shape (n_features,), (H, W) or (H, W, C), or None
-        Mean of the training images, in the units of X: of the shape of an image where the scaler
-        was fitted on images. With ``per="channel"`` all pixels of a channel have the same. None
-        with ``with_mean=False`` and ``with_std=False``.
+        Mean of the training images, in the units of X: of the shape ``image_shape_`` where there
+        is one. With ``per="channel"`` all pixels of a channel have the same. None with
+        ``with_mean=False`` and ``with_std=False``.
 
     var_ : ndarray of the shape of mean_, or None
         Variance, likewise, with the divisor n. None with ``with_std=False``.
 
     scale_ : ndarray of the shape of mean_, or None
-        What images are divided by: the square root of ``var_``, or 1 where that is 0. None with
-        ``with_std=False``.
+        Divisor: the square root of ``var_``, or 1 where that is 0. None with ``with_std=False``.
 
     n_features_in_ : int
         Number of values of an image.
@@ -82,12 +82,12 @@ class ImageScaler(StandardScaler):
         by channel. An array only where values were missing.
 
     image_shape_ : tuple
-        (H, W) or (H, W, C); only where the scaler was fitted on images.
+        (H, W) or (H, W, C); only where the scaler was fitted on images or with ``image_shape``.
 
     See Also
     --------
     ConvNetClassifier : Convolutional network.
-    sklearn.preprocessing.StandardScaler : What this is on rows of values.
+    sklearn.preprocessing.StandardScaler : The same for rows of values.
 
     Notes
     -----
@@ -110,16 +110,22 @@ class ImageScaler(StandardScaler):
     ((8, 8), (1797, 8, 8))
     >>> ImageScaler(per="channel").fit_transform(images).std().round(6)
     np.float64(1.0)
+    >>> rows = [[0, 255, 2, 253], [1, 254, 3, 252]]  # two pixels of two channels
+    >>> ImageScaler(per="channel", image_shape=(1, 2, 2)).fit(rows).mean_.round(1)
+    array([[[  1.5, 253.5],
+            [  1.5, 253.5]]])
     """
 
     _parameter_constraints: dict = {
         **StandardScaler._parameter_constraints,
         "per": [StrOptions({"pixel", "channel"})],
+        "image_shape": [tuple, list, None],
     }
 
-    def __init__(self, *, per="pixel", copy=True, with_mean=True, with_std=True):
+    def __init__(self, *, per="pixel", image_shape=None, copy=True, with_mean=True, with_std=True):
         super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
         self.per = per
+        self.image_shape = image_shape
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -230,43 +236,42 @@ class ImageScaler(StandardScaler):
     def _update(self, X, y, sample_weight, first_call):
         """Update the statistics with more images, or compute them from the first ones."""
         rows, shape = _images.flatten(X)
-        if first_call and shape is None and self.per == "channel":
-            raise ValueError(
-                "per='channel' needs images of shape (n, H, W) or (n, H, W, C) at the first fit, "
-                f"but X is of shape {np.shape(X)}: reshape it, or use per='pixel'."
-            )
-        if not first_call:
+        if first_call:
+            # StandardScaler's own case, arrays of other libraries included.
+            as_rows = shape is None and self.image_shape is None and self.per == "pixel"
+        else:
             self._check_fitted_for(shape)
+            as_rows = self._as_rows
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, rows)
-        on_images = shape is not None if first_call else hasattr(self, "image_shape_")
-        if on_images:
-            told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        if not as_rows:
+            task = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
             callback_context = self._init_callback_context()
-            callback_context.call_on_fit_task_begin(**told)
+            callback_context.call_on_fit_task_begin(**task)
         with all_or_nothing(self) as (scaler, _), _images.named_overflow("X"):
             if first_call:
                 for name in (*_STATISTICS, "image_shape_"):
                     vars(scaler).pop(name, None)
-                scaler._fitted_per = self.per
-            if on_images:
-                if first_call:
-                    scaler.image_shape_ = shape
-                scaler._update_by_columns(rows, sample_weight, first_call)
-            else:
+                scaler._as_rows = as_rows
+                scaler._fitted_with = {"per": self.per, "image_shape": self.image_shape}
+            if as_rows:
                 if not first_call:  # scikit-learn changes some of these in place
                     for name in _STATISTICS:
                         setattr(scaler, name, copy.copy(getattr(self, name)))
                 super(ImageScaler, scaler).partial_fit(rows, y, sample_weight)
+            else:
+                scaler._update_by_columns(rows, shape, sample_weight, first_call)
             scaler._check_finite("X" if sample_weight is None else "X or sample_weight")
-            if on_images:
+            if not as_rows:
                 fitted = {"__dict__": {**vars(scaler)}}
-                callback_context.call_on_fit_task_end(**told, reconstruction_attributes=fitted)
+                callback_context.call_on_fit_task_end(**task, reconstruction_attributes=fitted)
         return self
 
-    def _update_by_columns(self, rows, sample_weight, first_call):
-        """Update the statistics with images by what has a mean of its own."""
+    def _update_by_columns(self, rows, shape, sample_weight, first_call):
+        """Update the statistics, each of them of one pixel or one channel."""
         rows = self._validate(rows, reset=first_call)
+        if first_call and not (shape is None and self.image_shape is None):
+            self.image_shape_ = _images.infer_shape(self.image_shape, shape, rows.shape[1])
         columns = self._columns(rows)
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, columns.shape[0] // rows.shape[0])
@@ -285,9 +290,8 @@ class ImageScaler(StandardScaler):
             raise ValueError("sample_weight has values so large that their sum overflows.")
         for name in ("mean_", "var_"):
             statistic = getattr(self, name)
-            if statistic is None:
-                continue
-            if (~np.isfinite(statistic) & (self.n_samples_seen_ != 0)).any():
+            unseen = self.n_samples_seen_ == 0
+            if statistic is not None and not (np.isfinite(statistic) | unseen).all():
                 raise ValueError(
                     f"{name} is not finite, since values of {names} are extremely large or small: "
                     "scale them to usual sizes first."
@@ -301,43 +305,42 @@ class ImageScaler(StandardScaler):
         if not isinstance(copy, (bool, np.bool_)):
             raise TypeError(f"copy={copy!r} must be True, False or None.")
         with _images.named_overflow("X"):
-            if hasattr(self, "image_shape_"):
-                mapped = self._map_columns(method, rows, copy)
-            else:
+            if self._as_rows:
                 mapped = method(self, rows, copy)
+            else:
+                mapped = self._map_columns(method, rows, copy)
         return mapped if shape is None else np.asarray(mapped).reshape(len(mapped), *shape)
 
     def _check_fitted_for(self, shape):
-        """Refuse images of another shape than was fitted, and another ``per``."""
+        """Refuse images of another shape than was fitted, and parameters changed since."""
         check_is_fitted(self)
-        if not (isinstance(self.per, str) and self.per == self._fitted_per):
-            raise ValueError(
-                f"per={self.per!r}, but the scaler was fitted with per={self._fitted_per!r}: set "
-                "it back, or call fit again."
-            )
+        for name, fitted in self._fitted_with.items():
+            value = getattr(self, name)
+            if repr(value) != repr(fitted):  # arrays and the like have no single truth value
+                raise ValueError(
+                    f"{name}={value!r}, but the scaler was fitted with {name}={fitted!r}: set it "
+                    "back, or call fit again."
+                )
         if shape is not None and hasattr(self, "image_shape_"):
             _images.check_shape(shape, self.image_shape_, self)
 
-    def _validate(self, rows, reset):
+    def _validate(self, rows, **params):
         """Return rows as floats, of the number that was fitted."""
         return validate_data(
             self,
             rows,
-            reset=reset,
             accept_sparse="csr",
             dtype=FLOAT_DTYPES,
             ensure_all_finite="allow-nan",
+            **params,
         )
 
     def _map_columns(self, method, rows, copy):
-        """Return rows as a method of StandardScaler maps the columns that were fitted."""
-        checked = self._validate(rows, reset=False)
-        scaler = self._scaler_of_columns()
-        copy = copy and _may_share_memory(rows, checked)  # else it is a copy already
-        mapped = method(scaler, self._columns(checked), copy=copy)
-        if sparse.issparse(mapped):
-            return mapped.reshape(checked.shape).asformat(checked.format)
-        return mapped.reshape(checked.shape)
+        """Return rows as a method of StandardScaler maps them, column by column."""
+        rows = self._validate(rows, reset=False, copy=copy, force_writeable=True)
+        mapped = method(self._scaler_of_columns(), self._columns(rows), copy=False)
+        mapped = mapped.reshape(rows.shape)
+        return mapped.asformat(rows.format) if sparse.issparse(mapped) else mapped
 
     def _scaler_of_columns(self):
         """Return a StandardScaler with the statistics of the columns that were fitted."""
@@ -351,29 +354,20 @@ class ImageScaler(StandardScaler):
         return scaler
 
     def _columns(self, rows):
-        """Return rows of pixels as columns of what has a mean of its own."""
+        """Return rows with a column for each mean: a pixel, or a channel."""
         if self.per == "pixel":
             return rows
-        return rows.reshape((-1, _images.with_channels(self.image_shape_)[2]))
+        (n_channels,) = getattr(self, "image_shape_", ())[2:] or (1,)
+        return rows.reshape((-1, n_channels))
 
     def _by_pixel(self, statistic):
         """Return a statistic of the columns in the shape of an image."""
         if np.ndim(statistic) == 0:  # None, or one count for all
             return statistic
-        shape = _images.with_channels(self.image_shape_)
-        if self.per == "channel":
-            statistic = np.broadcast_to(statistic, shape)  # (C,) to (H, W, C)
-        return statistic.reshape(self.image_shape_).copy()
-
-
-def _may_share_memory(rows, checked):
-    """Return whether what was validated may be, or be a view of, what was given."""
-    if sparse.issparse(rows):
-        if rows.format != checked.format:
-            return False
-        rows, checked = rows.data, checked.data
-    # Other libraries' arrays and tables may share their memory too.
-    return not isinstance(rows, np.ndarray) or np.may_share_memory(rows, checked)
+        shape = getattr(self, "image_shape_", (self.n_features_in_,))
+        if self.per == "pixel":
+            return statistic.reshape(shape)
+        return np.broadcast_to(statistic, shape).copy()
 
 
 # scikit-learn wraps the inherited fit_transform too.

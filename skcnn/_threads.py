@@ -1,4 +1,4 @@
-"""How many threads compute, and how."""
+"""Threads for the parts of a batch, with BLAS limited to one."""
 
 import os
 from collections import deque
@@ -13,14 +13,14 @@ from threadpoolctl import ThreadpoolController
 
 @cache
 def _blas_libraries():
-    """Return the BLAS libraries that are loaded; finding them takes longer than an epoch may."""
+    """Return the BLAS libraries that are loaded; finding them can take longer than an epoch."""
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 class _OneThreadInBlas:
-    """Limits BLAS to one thread as long as it has users, who may come and go in any order.
+    """Limits BLAS to one thread as long as it has users, which may overlap in any order.
 
-    An interrupt may come at any line: the numbers of threads to restore are known before the first
+    An interrupt may come at any line: the numbers of threads to restore are stored before the first
     of them is changed, and `end` may be called again for the same user.
     """
 
@@ -29,15 +29,15 @@ class _OneThreadInBlas:
         self._users = set()
         self._n_threads = []  # pairs of a library and a number, to restore
 
-    # The statements stand on the line of the lock, so that no line comes between them and its
-    # release.
+    # Lock and statement share a line, so that no interrupt comes between the statement and the
+    # release of the lock.
 
     def begin(self, user):
-        """Limit BLAS to one thread, and return the number of threads that the new user may use."""
+        """Limit BLAS to one thread; return the number of threads to use instead."""
         with self._lock: return self._limit(user)  # noqa: E701  # fmt: skip
 
     def end(self, user):
-        """Give BLAS its threads back if this was the last user."""
+        """Restore the threads of BLAS if this was the last user."""
         with self._lock: self._release(user)  # noqa: E701  # fmt: skip
 
     def _limit(self, user):
@@ -52,18 +52,15 @@ class _OneThreadInBlas:
     def _release(self, user):
         self._users.discard(user)
         if not self._users:
-            self._restore()
+            for library, n_threads in self._n_threads:
+                library.set_num_threads(n_threads)
+            self._n_threads = []
 
     def after_fork_in_child(self):
-        """Forget the users, which are threads of the parent process."""
+        """Remove the users, which are threads of the parent process."""
         self._lock = Lock()  # a thread of the parent may have held it
         self._users = set()
-        self._restore()
-
-    def _restore(self):
-        for library, n_threads in self._n_threads:
-            library.set_num_threads(n_threads)
-        self._n_threads = []
+        self._release(None)  # restores, even if the parent was just doing so
 
 
 _one_thread_in_blas = _OneThreadInBlas()
@@ -78,16 +75,15 @@ def threads():
 
     The matrix products of a batch are so small that the threads of BLAS wait for each other longer
     than they compute: an epoch of 32 filters of side 5 took 16 s with two of them, and 7 s with
-    one. A thread for each of several parts of a batch is another matter.
+    one. Threads for whole parts of a batch do pay.
 
-    Whoever runs several trainings at once, or limits the threads of BLAS by ``OMP_NUM_THREADS`` or
-    threadpoolctl, limits these: the processes of joblib have as many as there are cores for each,
-    and of several trainings in the threads of one process only the first has more than one.
+    ``OMP_NUM_THREADS``, threadpoolctl and joblib, which limit the threads of BLAS, limit these too.
+    Of several trainings in the threads of one process, only the first has more than one thread.
 
     Yields
     ------
     map : callable
-        Like the built-in one, but at the same time where there are several threads.
+        Like the built-in one, but parallel where there are several threads.
     """
     user = object()
     try:
@@ -105,10 +101,10 @@ def threads():
 
 
 def _map_together(helpers, n_helpers, function, *tasks):
-    """Return what the built-in map does, as a list; the caller and the helpers share the tasks.
+    """Return the results of the built-in map as a list, computed by helpers and the caller.
 
-    A helper is asked once, not for each task, and the caller works too: waking a thread takes as
-    long as a small batch.
+    Each helper is woken once, not for each task, and the caller works too: waking a thread takes
+    as long as a small batch.
     """
     left = deque(enumerate(zip(*tasks)))
     results = [None] * len(left)
@@ -117,7 +113,7 @@ def _map_together(helpers, n_helpers, function, *tasks):
         while left:
             try:
                 number, task = left.popleft()
-            except IndexError:  # somebody else took the last
+            except IndexError:  # another thread took the last one
                 return
             try:
                 results[number] = function(*task)
@@ -125,14 +121,14 @@ def _map_together(helpers, n_helpers, function, *tasks):
                 left.clear()
                 raise
 
-    n_asked = min(n_helpers, len(left) - 1)
+    n_futures = min(n_helpers, len(left) - 1)
     # NumPy's errstate is in the context.
-    asked = [helpers.submit(copy_context().run, work) for _ in range(n_asked)]
+    futures = [helpers.submit(copy_context().run, work) for _ in range(n_futures)]
     try:
         work()
     finally:
-        wait([helper for helper in asked if not helper.cancel()])
-    for helper in asked:
-        if not helper.cancelled():
-            helper.result()
+        started = [future for future in futures if not future.cancel()]
+        wait(started)
+    for future in started:
+        future.result()
     return results

@@ -1,4 +1,4 @@
-"""Sample weights: what both estimators accept, and what they refuse."""
+"""Validation of sample weights."""
 
 from numbers import Number
 
@@ -25,7 +25,7 @@ def check_sample_weight(sample_weight, X):
     Raises
     ------
     ValueError
-        If they would not be.
+        If the weights are not so.
     """
     if isinstance(sample_weight, Number):  # scikit-learn does not check the value of a number
         try:

@@ -16,8 +16,8 @@ __all__ = ["fetch_cifar10", "fetch_fashion_mnist"]
 
 _FASHION_MNIST = RemoteFiles(
     folder="fashion-mnist",
-    # The official server, Amazon's, offers plain HTTP alone, which anyone on the way can read and
-    # change (the hash would tell). So it comes last.
+    # The official server, Amazon's, offers only plain HTTP, which anyone between can read and
+    # change (the hash would differ). So it comes last.
     base_urls=(
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
@@ -39,8 +39,10 @@ _FASHION_MNIST = RemoteFiles(
     },
 )
 
-# Beginnings of the files' names, and how many images they hold.
+# Prefixes of the files' names, and how many images they hold.
 _FASHION_MNIST_PARTS = {"train": [("train", 60_000)], "test": [("t10k", 10_000)]}
+
+_DAMAGED_GZIP = (gzip.BadGzipFile, zlib.error, EOFError)
 
 _FASHION_MNIST_NAMES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -113,14 +115,14 @@ def fetch_fashion_mnist(
         Classes to keep, by number or by name ("Trouser"); labels are left as they are. None: all.
 
     data_home : str or path-like, default=None
-        Folder of the files, which lie in its subfolder ``fashion-mnist``. None: the environment
+        Folder of the files, which are in its subfolder ``fashion-mnist``. None: the environment
         variable ``SKCNN_DATA`` if set, else the user's cache folder.
 
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 
     download_if_missing : bool, default=True
-        If False, raise an error when a file is not there instead of downloading it.
+        If False, raise an error when a file is missing instead of downloading it.
 
     Returns
     -------
@@ -142,7 +144,7 @@ def fetch_fashion_mnist(
     OSError
         If a file is missing and cannot be, or may not be, downloaded.
     TypeError, ValueError
-        If an argument is not what it should be, or a file is damaged.
+        If an argument is wrong, or a file is damaged.
 
     References
     ----------
@@ -184,14 +186,14 @@ def fetch_cifar10(
         Classes to keep, by number or by name ("cat"); labels are left as they are. None: all.
 
     data_home : str or path-like, default=None
-        Folder of the archive, which lies in its subfolder ``cifar-10``. None: the environment
+        Folder of the archive, which is in its subfolder ``cifar-10``. None: the environment
         variable ``SKCNN_DATA`` if set, else the user's cache folder.
 
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 
     download_if_missing : bool, default=True
-        If False, raise an error when the archive is not there instead of downloading it.
+        If False, raise an error when the archive is missing instead of downloading it.
 
     Returns
     -------
@@ -214,7 +216,7 @@ def fetch_cifar10(
     OSError
         If the archive is missing and cannot be, or may not be, downloaded.
     TypeError, ValueError
-        If an argument is not what it should be, or the archive is damaged.
+        If an argument is wrong, or the archive is damaged.
 
     References
     ----------
@@ -254,7 +256,7 @@ def _check_switches(**switches):
 
 
 def _dataset(images, target, kept, return_X_y, names, description):
-    """Return what a fetcher returns, of images and labels in pieces."""
+    """Return images and labels, given in pieces, as a fetcher does."""
     images = np.ascontiguousarray(np.concatenate(images))
     target = np.concatenate(target).astype(np.int64)
     if kept is not None:
@@ -284,15 +286,7 @@ def _read_cifar10(path, names):
                     raise ValueError(f"{name} is {kind}, where one of {prod(shape)} bytes belongs")
                 content = archive.extractfile(member).read(prod(shape))
                 records.append(np.frombuffer(content, np.uint8).reshape(shape))
-    except (
-        tarfile.TarError,
-        gzip.BadGzipFile,
-        zlib.error,
-        EOFError,
-        OverflowError,
-        KeyError,
-        ValueError,
-    ) as error:
+    except (tarfile.TarError, *_DAMAGED_GZIP, OverflowError, KeyError, ValueError) as error:
         raise ValueError(
             f"This is not the binary version of CIFAR-10: {error}. Delete {path} and fetch it "
             "again."
@@ -307,7 +301,7 @@ def read_idx(path, shape):
     ----------
     path : path-like
     shape : tuple of int
-        What the file must hold.
+        Shape of the array that the file must hold.
 
     Returns
     -------
@@ -316,7 +310,7 @@ def read_idx(path, shape):
     Raises
     ------
     ValueError
-        If the file is no such file, is of another shape, or is truncated.
+        If the file has another format or shape, or is truncated.
 
     Notes
     -----
@@ -328,11 +322,10 @@ def read_idx(path, shape):
     try:
         with gzip.open(path) as file:
             content = file.read(start + prod(shape) + 1)  # a small file may decode into gigabytes
-    except (EOFError, zlib.error) as error:
-        raise ValueError(f"The file is truncated or damaged: {error}. {way_out}") from error
-    except gzip.BadGzipFile as error:
-        raise ValueError(f"This is not a gzip file: {error}. {way_out}") from error
-
+    except _DAMAGED_GZIP as error:
+        raise ValueError(
+            f"This is not a gzip file, or a truncated or damaged one: {error}. {way_out}"
+        ) from error
     magic = bytes([0, 0, 8, len(shape)])
     if content[:4] != magic:
         raise ValueError(
@@ -365,12 +358,11 @@ def _class_numbers(classes, names):
         )
     numbers = []
     for label in labels:
-        if isinstance(label, str) and label in names:
-            numbers.append(names.index(label))
-        elif (
-            isinstance(label, Integral) and not isinstance(label, bool) and 0 <= label < len(names)
-        ):
+        is_number = isinstance(label, Integral) and not isinstance(label, bool)
+        if is_number and 0 <= label < len(names):
             numbers.append(int(label))
+        elif isinstance(label, str) and label in names:
+            numbers.append(names.index(label))
         else:
             raise ValueError(
                 f"classes={_shown(classes)} has {_shown(label)}, which is neither a number from 0 "
@@ -380,9 +372,9 @@ def _class_numbers(classes, names):
 
 
 def _shown(value):
-    """Return a value as an error shows it: on one line, and not too long."""
+    """Return the repr of a value for an error: on one line, and not too long."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # Python writes no integers of more than some thousand digits
+    except Exception:  # such as for integers of more than some thousand digits
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 100 else f"{text[:100]}..."

@@ -195,9 +195,9 @@ FAULTS = {
     endless: "more than the 300000 bytes",
     endless_gzip: "of the 300000 bytes",  # that is, not decoded
     endless_not_found: "404",
-    slow: "not whole after",
-    slow_headers: "not whole after",
-    slow_redirects: "not whole after",
+    slow: "not complete after",
+    slow_headers: "not complete after",
+    slow_redirects: "not complete after",
     silent: "timed out",
     cut: "Connection reset",
     cut_before_headers: "Connection aborted",

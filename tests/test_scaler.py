@@ -22,7 +22,7 @@ from skcnn import ConvNetClassifier, ImageScaler, _images
 STATISTICS = ("mean_", "var_", "scale_")
 
 
-@parametrize_with_checks([ImageScaler()])
+@parametrize_with_checks([ImageScaler(), ImageScaler(per="channel")])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -94,6 +94,48 @@ def test_images_and_rows_of_pixels_give_the_same_to_the_bit(images):
         assert_array_equal(scaler.transform(images).reshape(30, -1), reference.transform(rows))
         assert scaler.transform(images).shape == images.shape
     assert of_rows.mean_.shape == (images[0].size,)
+
+
+def test_rows_have_one_channel(images):
+    rows = images.reshape(30, -1)
+    scaler = ImageScaler(per="channel").fit(rows)
+    assert_allclose(scaler.transform(rows), (rows - rows.mean()) / rows.std())
+    assert_allclose(scaler.inverse_transform(scaler.transform(rows)), rows)
+    assert_allclose(scaler.mean_, np.full(rows.shape[1], rows.mean()))
+    assert not hasattr(scaler, "image_shape_")
+    assert scaler.transform(images).shape == images.shape
+    parts = ImageScaler(per="channel").partial_fit(rows[:10]).partial_fit(rows[10:])
+    for name in (*STATISTICS, "n_samples_seen_"):
+        assert_allclose(getattr(parts, name), getattr(scaler, name), err_msg=name)
+    monochrome = ImageScaler(per="channel").fit(rows.reshape(30, -1, 4))
+    assert_allclose(scaler.scale_, monochrome.scale_.ravel())
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+def test_image_shape_says_how_to_read_rows(images, per, as_list):
+    rows, shape = images.reshape(30, -1), images.shape[1:]
+    of_images = ImageScaler(per=per).fit(images)
+    scaler = ImageScaler(per=per, image_shape=list(shape) if as_list else shape)
+    for fitted in (scaler.fit(rows), scaler.fit(images), scaler.partial_fit(rows)):
+        assert fitted.image_shape_ == shape
+        assert_allclose(fitted.transform(rows), of_images.transform(images).reshape(30, -1))
+    scaler.fit(pd.DataFrame(rows))
+    for name in STATISTICS:
+        assert_allclose(getattr(scaler, name), getattr(of_images, name), atol=1e-9)
+    assert_allclose(scaler.transform(images), of_images.transform(images))
+    with pytest.raises(ValueError, match="is expecting"):
+        scaler.transform(images.swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_rows_of_images_come_out_as_a_table_where_that_is_asked_for(images, container):
+    pytest.importorskip(container)
+    rows = images.reshape(30, -1)
+    scaler = ImageScaler(per="channel", image_shape=images.shape[1:])
+    table = scaler.set_output(transform=container).fit_transform(rows)
+    assert type(table).__module__.startswith(container)
+    assert_allclose(np.asarray(table), scaler.transform(images).reshape(30, -1))
 
 
 @pytest.mark.parametrize("per", ["pixel", "channel"])
@@ -401,8 +443,14 @@ def test_callbacks_are_told_of_images():
 
 def test_errors(images):
     rows = images.reshape(30, -1)
-    with pytest.raises(ValueError, match="per='channel' needs images .* X is of shape"):
-        ImageScaler(per="channel").fit(rows)
+    for X in (rows, images):
+        for wrong in ((5,), (5, 4, 0), (5.0, 4), ("5", 4), (5, 4, 3, 1)):
+            with pytest.raises(ValueError, match="image_shape=.* is not the shape of .*: give"):
+                ImageScaler(image_shape=wrong).fit(X)
+        with pytest.raises(ValueError, match=r"image_shape=\(7, 7\) has 49 values an image, but X"):
+            ImageScaler(image_shape=(7, 7)).fit(X)
+    with pytest.raises(ValueError, match=r"image_shape=\(4, 5.* does not match the images of X"):
+        ImageScaler(image_shape=(4, 5, *images.shape[3:])).fit(images)
     with pytest.raises(ValueError, match="'per' parameter"):
         ImageScaler(per="row").fit(images)
     with pytest.raises(NotFittedError, match="This ImageScaler instance is not fitted"):
@@ -461,6 +509,19 @@ def test_parameters_and_statistics_count_when_they_are_changed(images):
                 method(images)
 
 
+@pytest.mark.parametrize("X_shape, per", [((30, 20), "channel"), ((30, 5, 4), "pixel")])
+def test_another_image_shape_than_that_of_fit_is_refused(X_shape, per):
+    X = np.random.RandomState(0).rand(*X_shape)
+    scaler = ImageScaler(per=per).fit(X).set_params(image_shape=(2, 2, 5))
+    before = pickle.dumps(vars(scaler))
+    for method in (scaler.transform, scaler.inverse_transform, scaler.partial_fit):
+        message = r"image_shape=\(2, 2, 5\), but the scaler was fitted with image_shape=None"
+        with pytest.raises(ValueError, match=message):
+            method(X)
+    assert pickle.dumps(vars(scaler)) == before
+    scaler.set_params(image_shape=None).partial_fit(X)
+
+
 @pytest.mark.parametrize("per", ["pixel", "channel"])
 def test_sparse_rows_of_images(images, per):
     scaler = ImageScaler(per=per, with_mean=False).fit(images)
@@ -469,6 +530,8 @@ def test_sparse_rows_of_images(images, per):
     assert scaled.format == "csr"
     assert_allclose(scaled.toarray(), scaler.transform(images).reshape(30, -1))
     assert_allclose(scaler.inverse_transform(scaled).toarray(), rows.toarray())
+    of_rows = ImageScaler(per=per, with_mean=False, image_shape=images.shape[1:]).fit(rows)
+    assert_allclose(of_rows.transform(rows).toarray(), scaled.toarray())
     before = rows.toarray()
     for form in ("csr", "csc", "coo", "dok", "lil"):
         given = rows.asformat(form)
@@ -516,7 +579,12 @@ def test_values_that_would_spoil_later_images_are_refused(shape, change, message
 
 
 @pytest.mark.parametrize(
-    "params", [{"per": "bogus"}, {"with_mean": {}}, {"with_std": "yes"}, {"copy": None}], ids=str
+    "params",
+    [
+        *({"per": "bogus"}, {"with_mean": {}}, {"with_std": "yes"}, {"copy": None}),
+        {"image_shape": 28},
+    ],
+    ids=str,
 )
 def test_parameters_are_validated_by_every_call(images, params):
     for scaler in (ImageScaler(), ImageScaler().fit(images)):
