@@ -1,12 +1,18 @@
-"""A failed or interrupted call leaves an estimator as it was."""
+"""How calls fail: with the estimator as it was, and with a message instead of NumPy's warnings."""
 
 from contextlib import contextmanager
 from functools import partial
 from operator import call
 
+import numpy as np
+
+# For methods whose results are checked: values that overflow are found by the checks, which say
+# what to do about them, and values that vanish are 0, whatever np.seterr the caller has set.
+quietly = np.errstate(all="ignore")
+
 
 def shallow_copy(estimator):
-    """Return a copy of an estimator that shares its attributes, whatever pickling does to them."""
+    """Return a copy that shares all attributes, unlike copy.copy, which goes by __getstate__."""
     copied = type(estimator).__new__(type(estimator))
     vars(copied).update(vars(estimator))
     return copied
@@ -16,7 +22,7 @@ def shallow_copy(estimator):
 def all_or_nothing(estimator):
     """Work on a copy of an estimator, whose new attributes the estimator takes over at the end.
 
-    Whatever fails or is interrupted within, the estimator is what it was before. The copy is
+    If anything fails or is interrupted before the end, the estimator is unchanged. The copy is
     shallow, so its attributes are to be replaced and not changed in place.
 
     Yields
@@ -24,7 +30,7 @@ def all_or_nothing(estimator):
     working : estimator
         The copy.
     effects : list of callables
-        What else is to happen at the end, to objects that are shared.
+        To be called at the end; they may change shared objects.
     """
     before = {**vars(estimator)}
     working = shallow_copy(estimator)

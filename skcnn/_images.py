@@ -1,7 +1,7 @@
-"""What counts as an image: shapes in, shapes out.
+"""Shapes of images, as users pass them and as the network takes them.
 
 Images come as rows of values (n, n_features), as monochrome images (n, H, W) or with channels
-(n, H, W, C). Rows are what scikit-learn validates; (n, H, W, C) is what the network sees.
+(n, H, W, C). scikit-learn validates rows; the network takes (n, H, W, C).
 """
 
 from contextlib import contextmanager
@@ -11,20 +11,20 @@ import numpy as np
 
 
 def flatten(X):
-    """Return X with a row of values an image, and the shape of its images.
+    """Return X as rows, one for each image, and the shape of its images.
 
     Parameters
     ----------
     X : array-like
         Rows, images (n, H, W) or images (n, H, W, C). Anything that is not three- or
-        four-dimensional is returned as it is, for scikit-learn to judge.
+        four-dimensional is returned unchanged, for scikit-learn to validate.
 
     Returns
     -------
     rows : array-like of shape (n, n_features)
         A view where ``X`` is contiguous.
     shape : tuple or None
-        (H, W) or (H, W, C); None where ``X`` does not tell.
+        (H, W) or (H, W, C); None for rows.
 
     Raises
     ------
@@ -41,22 +41,21 @@ def flatten(X):
 
 
 def as_array(X):
-    """Return X as an array, unless it is one of some library, sparse, or a table.
+    """Return X as an array, unless it is sparse, a table or an array of another library.
 
     Raises
     ------
     ValueError
         If ``X`` is a list of images of different shapes.
     """
-    without_reshape = are_images(X) and not hasattr(X, "reshape")
-    if isinstance(X, (list, tuple, memoryview)) or not hasattr(X, "shape") or without_reshape:
-        try:
-            return np.asarray(X)
-        except ValueError as error:
-            raise ValueError(
-                f"X cannot be made an array: {error} All images must be of the same shape."
-            ) from error
-    return X
+    if hasattr(X, "reshape") or (hasattr(X, "shape") and not are_images(X)):
+        return X
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            f"X cannot be made an array: {error} All images must be of the same shape."
+        ) from error
 
 
 def are_images(X):
@@ -75,7 +74,7 @@ def check_kind(values, name):
 
 @contextmanager
 def named_overflow(name):
-    """Name the values that hold integers too large for a float, which scikit-learn does not."""
+    """Name the argument that has integers too large for a float, as scikit-learn does not."""
     try:
         yield
     except OverflowError as error:
@@ -83,7 +82,7 @@ def named_overflow(name):
 
 
 def infer_shape(image_shape, shape_of_X, n_features):
-    """Return the shape of the images: what is asked for, else that of X, else a guess.
+    """Return the shape of the images: ``image_shape`` if given, else that of X, else a guess.
 
     Parameters
     ----------
@@ -97,12 +96,12 @@ def infer_shape(image_shape, shape_of_X, n_features):
     Returns
     -------
     shape : tuple of int
-        Without either: (s, s) where n_features is the square of s, else (1, n_features), a signal.
+        The guess is (s, s) where n_features is the square of s, else (1, n_features), a signal.
 
     Raises
     ------
     ValueError
-        If ``image_shape`` is no shape of an image, or does not agree with X.
+        If ``image_shape`` is not the shape of an image, or does not agree with X.
     """
     if image_shape is None:
         if shape_of_X is not None:
@@ -125,7 +124,7 @@ def infer_shape(image_shape, shape_of_X, n_features):
             f"image_shape={image_shape} has {prod(shape)} values an image, but X has {n_features} "
             "features: they must be equal."
         )
-    if shape_of_X is not None and with_channels(shape) != with_channels(shape_of_X):
+    if shape_of_X is not None and not agree(shape_of_X, shape):
         raise ValueError(
             f"image_shape={image_shape} does not match the images of X, which are of shape "
             f"{shape_of_X}: leave image_shape=None, or pass X as rows."
@@ -143,12 +142,21 @@ def check_shape(shape, fitted_shape, estimator):
     ValueError
         Naming both shapes.
     """
-    if with_channels(shape) != with_channels(fitted_shape):
+    if not agree(shape, fitted_shape):
         name = type(estimator).__name__
         raise ValueError(
             f"X has {prod(shape)} features (images of shape {shape}), but {name} is expecting "
             f"{prod(fitted_shape)} features (images of shape {fitted_shape})."
         )
+
+
+def agree(shape_of_X, shape):
+    """Return whether images of an array can be read as images of a shape.
+
+    Signals of several channels, of shape (1, L, C), may come as (L, C).
+    """
+    of_signals = tuple(shape) == (1, *shape_of_X)
+    return of_signals or with_channels(shape_of_X) == with_channels(shape)
 
 
 def with_channels(shape):

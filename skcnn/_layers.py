@@ -1,260 +1,236 @@
-"""The layers of the network as functions of arrays: each backward stands below its forward.
+"""The layers: their sizes, the shapes and initial values of their parameters, forward and backward.
 
-Shapes, in the letters of the mathematics (n images of H x W pixels and C channels, F filters of
-side K, pooling windows of p x p pixels; H' = H//p and W' = W//p)::
-
-    X        images                          (n, H, W, C)
-    patches  for every pixel the K x K x C   (K*K*C, p*p*H'*W'*n)
-             values that its response sees
-    W, b     filters as rows, and intercepts (F, K*K*C), (F,)
-    Z        response, without b             (p*p, F, H'*W'*n)
-    M        the greatest of each window     (F, H'*W'*n)
-    A        ReLU of M + b, an image a row   (n, F*H'*W')
-    V, c     dense weights and intercepts    (n_outputs, F*H'*W'), (n_outputs,)
-    T, P     logits and probabilities        (n, n_outputs)
-    Y        targets: 0 or 1 for one output, (n, n_outputs)
-             one-hot rows for several
-    s        weights of the images           (n, 1)
-
-Of a filter that is larger than the image only the part that meets it is computed, see
-`skcnn._parameters.Architecture.kernel`: K x K is then to be read as the height and width of that.
-
-With patches as rows, the convolution and its gradient are one matrix product each, over contiguous
-memory, for any number of images, filters and channels; or a stack of some, see `n_pieces`. The
-images come last in memory, so that patches are gathered in long runs and A is the memory of M,
-transposed. The p*p corners of the windows come before them, so that pooling compares contiguous
-blocks; pixels that no window covers are left out. The intercept, which is the same all over a
-window, is added after pooling, and ReLU comes last: the result is the same, for less work.
-
-Intercepts are None where there are none. A backward pass writes gradients of the loss into its
-``out_x`` arguments, and leaves out what is None, a gradient that nobody asked for.
+A layer computes on whole arrays with the kernels of `skcnn._arrays`, whose docstring defines the
+letters and shapes; the compiled loops of `skcnn._loops` use only its sizes. ``params`` is the pair
+of a layer's weights and intercepts; ``grads`` is the pair of arrays into which their gradients are
+written, with None for what is not learnt.
 """
 
-from functools import cache, lru_cache
+from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
-from scipy.special import expit, log_expit, log_softmax, softmax
 
-# Matrix products of up to a million multiplications have kernels of their own in OpenBLAS, on
-# processors with AVX-512. In pieces of this size the products of a convolution, which are long and
-# narrow, took half the time, and those of its gradient a third; elsewhere they took as long.
-PRODUCT_WORK = 10**6
-SHORTEST_PIECE = 64  # pixels; with less, a product is over before it is at speed
+from . import _arrays
 
 
-def n_pieces(length, others):
-    """Return in how many pieces to take a matrix product along its longest axis.
+class Convolution:
+    """A convolution layer: convolution, max pooling, intercept, ReLU.
 
     Parameters
     ----------
-    length : int
-        Of this axis.
-    others : int
-        Product of the lengths of the other two.
+    in_shape : tuple (H, W, C)
+        Shape of an image, or of the output of the layer before.
+    n_filters : int
+    K : int
+        Side of the filters. Filters of images of one row have one row; likewise for columns.
+    pool_size : int or "global"
+        Side of the pooling windows. Where an image is lower or narrower than that, windows are at
+        most half as high and half as wide as the image, and at least one pixel.
+    is_first : bool
+        Whether the initial values are the article's, with standard deviation 2/sqrt(fan_in); else
+        they are He's, with sqrt(2/fan_in).
+
+    Attributes
+    ----------
+    shapes : tuple
+        Shapes of W, (F, height, width, C), and b, (F,).
+    kernel : tuple
+        Height and width of the part of a filter that overlaps the image at some position. It is the
+        whole filter unless that is larger than the image: taps further from the middle than the
+        image is long are only ever multiplied with padding, and are not computed.
+    pool : tuple
+        Height and width of the pooling windows.
+    out_shape : tuple (H', W', F)
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015.
     """
-    wanted = -(-length * others // PRODUCT_WORK)
-    for n in range(wanted, 4 * wanted):
-        if length % n == 0 and length // n >= SHORTEST_PIECE:
-            return n
-    return 1
+
+    kind = "filters"
+
+    def __init__(self, in_shape, n_filters, K, pool_size, *, is_first):
+        self.in_shape = H, W, C = in_shape
+        self.n_filters = n_filters
+        filter_shape = (1 if H == 1 else K), (1 if W == 1 else K)
+        self.shapes = (n_filters, *filter_shape, C), (n_filters,)
+        self.kernel = min(filter_shape[0], 2 * H - 1), min(filter_shape[1], 2 * W - 1)
+        self.pool = _pool(H, W, pool_size)
+        self.out_shape = H // self.pool[0], W // self.pool[1], n_filters
+        self.is_first = is_first
+
+    @property
+    def fan_in(self):
+        """Number of values that a filter covers."""
+        return prod(self.shapes[0][1:])
+
+    @property
+    def n_taps(self):
+        """Number of taps that are computed."""
+        return prod(self.kernel) * self.in_shape[2]
+
+    @property
+    def work(self):
+        """Number of multiplications in the response to an image."""
+        return prod(self.in_shape[:2]) * self.n_taps * self.n_filters
+
+    @property
+    def n_block_values(self):
+        """Number of values in the arrays of a training, for an image."""
+        H, W, _ = self.in_shape
+        return H * W * (self.n_taps + 4 * self.n_filters)
+
+    def initial(self, random_state):
+        """Draw W; b is 0."""
+        W, b = self.shapes
+        scale = 2 / np.sqrt(self.fan_in) if self.is_first else np.sqrt(2 / self.fan_in)
+        return random_state.normal(0, scale, size=W), np.zeros(b)
+
+    def live(self, W):
+        """Return a view of the part of the filters that is computed, (F, *kernel, C)."""
+        rows, columns = (
+            slice(side // 2 - part // 2, side // 2 - part // 2 + part)
+            for side, part in zip(self.shapes[0][1:3], self.kernel)
+        )
+        return W[:, rows, columns]
+
+    def workspace(self, n, dtype, *, for_dX):
+        """Return the workspace for n images; with ``for_dX`` also for the input's gradient."""
+        return _ConvolutionWorkspace(self, n, dtype, for_dX)
+
+    def forward(self, params, work, A):
+        """Write A for the images in ``work.X``."""
+        W, b = params
+        patches = work.patches.gather()
+        _arrays.conv_forward(patches, self.live(W), out=work.Z)
+        M = work.Z
+        for axis, size, out, _ in work.pools:
+            M = _arrays.pool_forward(M, size, axis, out=out)
+        _arrays.relu_forward(M, b, out=A)
+
+    def backward(self, params, grads, work, A, dA):
+        """Write the gradients, given dA, which is overwritten; return dX, or None without it."""
+        (W, _), (dW, db) = params, grads
+        _arrays.relu_backward(dA, A, out_b=db)
+        dM, below = dA, [work.Z, *(out for _, _, out, _ in work.pools)]
+        for (axis, size, M, dout), Z in zip(reversed(work.pools), below[-2::-1]):
+            dM = _arrays.pool_backward(dM, Z, M, size, axis, out=dout)
+        if dW is not None:
+            dW.fill(0)
+            _arrays.conv_backward(dM, work.patches.gathered, out_W=self.live(dW))
+        if work.dZ_patches is None:
+            return None
+        work.dZ_patches.interior[...] = dM
+        reversed_filters = _arrays.reversed_filters(self.live(W))
+        return _arrays.conv_forward(work.dZ_patches.gather(), reversed_filters, out=work.dX)
 
 
-def in_pieces(rows, n):
-    """View an array (..., m, length) in n pieces of its last axis, (..., n, m, length // n)."""
-    if n == 1:
-        return rows
-    return rows.reshape(*rows.shape[:-1], n, -1).swapaxes(-3, -2)
+class _ConvolutionWorkspace:
+    """The arrays of a convolution layer for n images.
 
-
-@cache
-def zero(dtype):
-    """Return 0 as an array, which takes less time in a step on one image than a number."""
-    return np.zeros((), dtype)
-
-
-@lru_cache(maxsize=16)
-def row_of(value, n, dtype):
-    """Return n times a number.
-
-    A product with ones takes a fifth of the time of a sum over few numbers, and the maximum with a
-    row of zeros half the time of that with one zero.
+    Attributes
+    ----------
+    X : ndarray of shape (C, H, W, n)
+        The input, a view of a padded array.
     """
-    return np.full(n, value, dtype)
+
+    def __init__(self, layer, n, dtype, for_dX):
+        (H, W, C), F, pool = layer.in_shape, layer.n_filters, layer.pool
+        self.patches = _arrays.Patches((C, H, W, n), layer.kernel, dtype)
+        self.X = self.patches.interior
+        self.Z = np.empty((F, H, W, n), dtype)
+        self.pools = []  # for each axis: axis, size, pooled array, gradient of its input
+        shape, dZ = [F, H, W, n], None
+        for axis, size in enumerate(pool, start=1):
+            if size > 1:
+                dZ = np.zeros(shape, dtype)
+                shape[axis] //= size
+                self.pools.append((axis, size, np.empty(shape, dtype), dZ))
+        self.dZ_patches = self.dX = None
+        if for_dX:
+            self.dZ_patches = _arrays.Patches((F, H, W, n), layer.kernel, dtype, reverse=True)
+            self.dX = np.empty((C, H, W, n), dtype)
 
 
-def pad_images(m, n, H, W, C, kernel, dtype):
-    """Return zeros around m times n images, and the view in which the images themselves go.
+class Dense:
+    """A dense layer: weights, intercept, and for a hidden layer ReLU.
 
-    There are height//2 rows of zeros before and (height-1)//2 after, for the height and width of a
-    filter in ``kernel``, so that the response has the image's size. The rows follow each other
-    without zeros between them, so that what a place of the filter sees of all pixels is one run of
-    memory; `beyond_the_edges` are left to clear.
+    Parameters
+    ----------
+    in_shape : tuple
+        Shape of the input for an image: (n_in,), or (H', W', F) after a convolution layer.
+    n_outputs : int
+    is_output : bool
+        Whether it is the last layer, without ReLU and with initial values of standard deviation
+        1/sqrt(n_in); else that is He's, sqrt(2/n_in).
 
-    Returns
-    -------
-    padded : ndarray of shape (m, C, (H + height - 1) * W + width - 1, n)
-    interior : ndarray of shape (m, n, H * W, C)
-        A view of ``padded``.
+    Attributes
+    ----------
+    shapes : tuple
+        Shapes of V, (n_outputs, n_in), and c, (n_outputs,).
     """
-    height, width = kernel
-    padded = np.zeros((m, C, (H + height - 1) * W + width - 1, n), dtype=dtype)
-    before = height // 2 * W + width // 2
-    return padded, padded[:, :, before : before + H * W].transpose(0, 3, 2, 1)
+
+    kind = "dense"
+
+    def __init__(self, in_shape, n_outputs, *, is_output):
+        self.in_shape = in_shape
+        self.n_in, self.n_outputs = prod(in_shape), n_outputs
+        self.is_output = is_output
+        self.shapes = (n_outputs, self.n_in), (n_outputs,)
+        self.out_shape = (n_outputs,)
+
+    @property
+    def work(self):
+        """Number of multiplications for an image."""
+        return self.n_in * self.n_outputs
+
+    def initial(self, random_state):
+        """Draw V, as a matrix whose columns run over (row, column, filter); c is 0."""
+        V, c = self.shapes
+        scale = 1 / np.sqrt(self.n_in) if self.is_output else np.sqrt(2 / self.n_in)
+        return self.from_coef(random_state.normal(0, scale, size=V).T), np.zeros(c)
+
+    def from_coef(self, coef):
+        """V from the matrix (n_in, n_outputs) of scikit-learn: rows over (row, column, filter).
+
+        Columns of V run over (filter, row, column), the layout of the activations in memory.
+        """
+        if len(self.in_shape) == 1:
+            return coef.T
+        axes = coef.reshape(*self.in_shape, -1).transpose(3, 2, 0, 1)
+        return axes.reshape(self.shapes[0])
+
+    def to_coef(self, V):
+        """The inverse of `from_coef`."""
+        if len(self.in_shape) == 1:
+            return V.T.copy()
+        height, width, F = self.in_shape
+        return V.reshape(-1, F, height, width).transpose(2, 3, 1, 0).reshape(self.n_in, -1)
+
+    def forward(self, params, A, T, keep):
+        """Write T for inputs A, both with an image in each column.
+
+        ``keep`` is None or the factors for dropout, by which A is multiplied in place.
+        """
+        if keep is not None:
+            A *= keep
+        _arrays.dense_forward(A, *params, out=T)
+        if not self.is_output:
+            np.maximum(T, 0, out=T)
+
+    def backward(self, params, grads, A, T, dT, dA, keep):
+        """Write the gradients, and dA if it is an array, given dT, which is overwritten."""
+        if not self.is_output:
+            _arrays.relu_backward(dT, T)
+        _arrays.dense_backward(dT, A, params[0], *grads, out_A=dA)
+        if dA is not None and keep is not None:
+            dA *= keep
 
 
-def conv_windows(padded, H, W, kernel, pool):
-    """View padded images as (m, *kernel, C, q, p, H', W', n), for windows of ``pool`` = (p, q).
-
-    The element [m, u, v, c, l, k, i, j, n] is what pixel (i*p + k, j*q + l) of channel c sees at
-    place (u, v), padded[m, c, (i*p + k + u) * W + j*q + l + v, n].
-    """
-    (m, C, _, n), (p, q) = padded.shape, pool
-    of_batch, of_channel, of_pixel, of_image = padded.strides
-    steps = np.array([0, W, 1, 0, 1, W, p * W, q, 0]) * of_pixel
-    steps[[0, 3, 8]] = of_batch, of_channel, of_image
-    return as_strided(padded, (m, *kernel, C, q, p, H // p, W // q, n), steps)
-
-
-def beyond_the_edges(patches, W):
-    """Return views of patches in the shape of `conv_windows`, which are to be 0.
-
-    They are where a place sees what lies left or right of the image, and so the end of another row.
-    """
-    width, q, n_columns = patches.shape[2], patches.shape[4], patches.shape[7]
-    return [
-        patches[:, :, v, :, j % q, :, :, j // q]
-        for v in range(width)
-        for j in range(q * n_columns)
-        if not 0 <= j + v - width // 2 < W
-    ]
-
-
-def conv_forward(patches, W, out):
-    """Z[f, q] = sum_k W[f, k] * patches[k, q] for every pixel q of every image.
-
-    Patches and Z may be stacks of pieces with some of the pixels each.
-    """
-    if patches.ndim == 2:
-        W.dot(patches, out)  # fewer steps on the way to BLAS, for small batches
-    else:
-        np.matmul(W, patches, out=out)
-
-
-def conv_backward(dZ, patches, out_W):
-    """dloss/dW[f, k] = sum_q dloss/dZ[f, q] * patches[k, q]."""
-    if patches.ndim == 2:
-        dZ.dot(patches.T, out_W)
-    else:
-        of_pieces = np.matmul(dZ, patches.swapaxes(-2, -1))
-        of_pieces.reshape(-1, *out_W.shape).sum(axis=0, out=out_W)
-
-
-def pool_forward(Z, out):
-    """M[f, q] = max_k Z[k, f, q] over the corners k of every window q."""
-    return np.max(Z, axis=0, out=out)
-
-
-def pool_backward(dM, Z, M, out):
-    """dloss/dZ[k, f, q] = dloss/dM[f, q] for the first corner k that is the greatest, else 0.
-
-    ``dM`` is used up.
-    """
-    for corner, of_corner in zip(Z, out):
-        of_corner[...] = corner == M  # half the time of a product with what is True or False
-        of_corner *= dM
-        dM -= of_corner  # nothing is left for a later corner of the same value
-
-
-def relu_forward(M, b, out, out_slope):
-    """A = M + b where that is positive, else 0; and dA/dM, 1 where it is positive, else 0."""
-    if b is not None:
-        M = np.add(M, b[:, np.newaxis], out=out)
-    if out_slope is None:
-        return np.maximum(M, row_of(0, M.shape[1], M.dtype), out=out)
-    out_slope[...] = M > zero(M.dtype)  # half the time of a product with what is True or False
-    return np.multiply(M, out_slope, out)
-
-
-def relu_backward(dA, slope, out_b):
-    """dloss/dM = dloss/dA * dA/dM, in place of the slope; dloss/db[f] = sum_q dloss/dM[f, q]."""
-    slope *= dA
-    if out_b is not None:
-        slope.dot(row_of(1, slope.shape[1], slope.dtype), out_b)
-
-
-def dense_forward(A, V, c, out):
-    """T = A V' + c."""
-    A.dot(V.T, out)
-    if c is not None:
-        out += c
-    return out
-
-
-def dense_backward(dT, A, V, out_V, out_c, out_A):
-    """dloss/dV = (dloss/dT)' A; dloss/dc = sum_n dloss/dT; dloss/dA = dloss/dT V."""
-    transposed = dT.T
-    if out_V is not None:
-        transposed.dot(A, out_V)
-    if out_c is not None:
-        row_of(1, len(dT), dT.dtype).dot(dT, out_c)
-    if out_A is not None:
-        V.T.dot(transposed, out_A.T)
-
-
-def probabilities(T):
-    """P = sigmoid(T) for one output, softmax(T) for several; without overflow."""
-    return expit(T) if T.shape[1] == 1 else softmax(T, axis=1)
-
-
-def class_probabilities(T):
-    """P of every class, (n, n_classes): for one output, of both."""
-    return expit(np.hstack([-T, T])) if T.shape[1] == 1 else softmax(T, axis=1)
-
-
-def log_probabilities(T):
-    """Log P of every class, (n, n_classes): for one output, of both; without underflow."""
-    return log_expit(np.hstack([-T, T])) if T.shape[1] == 1 else log_softmax(T, axis=1)
-
-
-def class_log_probabilities(T):
-    """Log P of every class, the logarithm of `class_probabilities` where that is near 1.
-
-    There P is rounded to a float, and so its logarithm is not as exact as that of
-    `log_probabilities`, from which it would differ by more than rounding.
-    """
-    P = class_probabilities(T)
-    log_P = np.where(P > 0.5, np.log(P), log_probabilities(T))
-    return np.maximum(log_P, np.finfo(T.dtype).min)  # that of two huge logits overflows
-
-
-def most_probable(T):
-    """Index of the most probable class of each image, the first of equals."""
-    return (T[:, 0] > 0).astype(np.intp) if T.shape[1] == 1 else T.argmax(axis=1)
-
-
-def targets(y, n_outputs, dtype):
-    """Y of the indices of the classes: themselves for one output, else one-hot rows."""
-    return (y[:, np.newaxis] if n_outputs == 1 else np.eye(n_outputs)[y]).astype(dtype)
-
-
-def log_loss_forward(T, y):
-    """-log P[n, y_n] of each image, in nats, for indices y of the classes."""
-    if T.shape[1] == 1:
-        return -log_expit(np.where(y, T[:, 0], -T[:, 0]))  # and not of the other class too
-    return -np.take_along_axis(log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
-
-
-def log_loss_backward(T, Y, s):
-    """dloss/dT = s * (P - Y), where s sums to one for the weighted mean; never clipped."""
-    return (probabilities(T) - Y) * s
-
-
-def reported_log_loss(T, y):
-    """-log P[n, y_n] of each image as scikit-learn's ``log_loss`` has it: P clipped.
-
-    A probability is clipped at the machine epsilon of its dtype, so that one hopeless image counts
-    36 nats in float64, and not its logit of a thousand.
-    """
-    epsilon = np.finfo(T.dtype).eps
-    return np.clip(log_loss_forward(T, y), -np.log1p(-epsilon), -np.log(epsilon))
+def _pool(H, W, pool_size):
+    """Height and width of the pooling windows of images of H x W pixels."""
+    if pool_size == "global":
+        return H, W
+    if pool_size <= min(H, W):
+        return pool_size, pool_size
+    return tuple(min(pool_size, max(1, side // 2)) for side in (H, W))

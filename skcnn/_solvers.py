@@ -1,10 +1,10 @@
-"""Solvers: they see a vector of parameters and a function that gives its gradient.
+"""Solvers: they work on a vector of parameters and its gradient, not on a network.
 
-A stochastic solver is made for a vector theta and keeps what it must remember from step to step, so
-that training can stop and go on: ``memory``, some rows as long as theta, and ``t``, a number of
-steps. ``step(theta, gradient, eta)`` changes theta in place, and may use ``gradient`` as its
-scratch paper; ``run_compiled`` has many steps taken elsewhere. ``overflowed()`` tells of memory
-that would stop it unnoticed.
+A stochastic solver is made for a vector theta. Its state, with which a training can be resumed, is
+``memory``, an array of some rows as long as theta, and ``t``, the number of steps taken.
+``step(theta, gradient, eta)`` changes theta in place, and may overwrite ``gradient``. ``rule`` and
+``constants`` define the step for the compiled loops. ``overflowed()`` returns whether the memory
+has overflowed in a way that theta does not show.
 """
 
 from math import cos, pi
@@ -42,10 +42,13 @@ class SGD:
     def __init__(self, theta, momentum=0.0):
         self.t = 0
         self.momentum = momentum
+        self.rule = "MOMENTUM" if momentum else "SGD"
+        self.constants = momentum, 0.0, 0.0
         self.memory = np.zeros((1 if momentum else 0, theta.size), theta.dtype)
 
     def step(self, theta, gradient, eta):
         """Take one step; see the module."""
+        self.t += 1
         if self.momentum:
             (velocity,) = self.memory
             gradient *= eta
@@ -55,14 +58,8 @@ class SGD:
         else:
             AXPY[theta.dtype](gradient, theta, a=-eta)  # in place, in one pass
 
-    def run_compiled(self, loops, of_images, eta):
-        """Take steps in compiled loops; see `skcnn._loops.sgd_epoch`."""
-        number = self.memory.dtype.type
-        velocity = self.memory.ravel()
-        loops.sgd_epoch(*of_images, number(eta), number(self.momentum), velocity)
-
     def overflowed(self):
-        """An infinite velocity makes theta infinite, which is noticed."""
+        """Return False: an infinite velocity makes theta infinite, which is checked anyway."""
         return False
 
 
@@ -88,6 +85,8 @@ class Adam:
     beta_1 = 0.9
     beta_2 = 0.999
     epsilon = 1e-8
+    rule = "ADAM"
+    constants = beta_1, beta_2, epsilon
 
     def __init__(self, theta):
         self.t = 0
@@ -107,13 +106,8 @@ class Adam:
         denominator += self.epsilon
         theta -= eta / (1 - self.beta_1**self.t) * m / denominator
 
-    def run_compiled(self, loops, of_images, eta):
-        """Take steps in compiled loops; see `skcnn._loops.adam_epoch`."""
-        constants = self.beta_1, self.beta_2, self.epsilon
-        self.t = loops.adam_epoch(*of_images, eta, *constants, *self.memory, self.t)
-
     def overflowed(self):
-        """Where v is infinite, steps are 0."""
+        """Return whether m or v is not finite: where v is infinite, steps are 0."""
         return not np.isfinite(self.memory).all()
 
 
@@ -135,31 +129,13 @@ def draw_order(n, sampling, random_state):
     return np.arange(n)
 
 
-def run_epoch(solver, theta, gradients, eta):
-    """Take a step for every batch.
-
-    Parameters
-    ----------
-    solver : SGD or Adam
-    theta : ndarray
-        Changed in place.
-    gradients : iterable
-        The gradient of one batch after the other, each at what theta is when it is asked for.
-    eta : float
-        Learning rate.
-    """
-    step = solver.step
-    for gradient in gradients:
-        step(theta, gradient, eta)
-
-
 def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):
-    """Minimise a function of theta by L-BFGS-B, all data at every step.
+    """Minimise a function of theta by L-BFGS-B.
 
     Parameters
     ----------
     theta : ndarray
-        Where to start.
+        Initial value; overwritten by the result.
     loss_and_gradient : callable
         ``loss_and_gradient(theta)`` is a number and an array.
     max_iter : int
@@ -202,7 +178,7 @@ def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):
         },
     )
     theta[...] = found.x
-    out_of_iterations = 1  # SciPy's code for it
+    out_of_iterations = 1  # SciPy's status
     return found.status != out_of_iterations
 
 
@@ -237,7 +213,7 @@ class LearningRate:
         return self.eta
 
     def lower(self):
-        """Return whether the schedule goes on with a smaller eta where the loss stands still."""
+        """Lower eta after a plateau, and return whether the schedule does so."""
         if self.schedule != "adaptive" or self.eta <= self.smallest:
             return False
         self.eta /= 5
@@ -245,14 +221,14 @@ class LearningRate:
 
 
 class Plateau:
-    """Tells when a loss has stopped improving.
+    """Detects when a loss has stopped improving.
 
     Parameters
     ----------
     tol : float or None
-        Improvement that counts; None: never tell.
+        Smallest change that counts as an improvement; None: never detect a plateau.
     patience : int
-        How many epochs in a row may pass without one.
+        Number of epochs in a row without improvement that make a plateau.
     """
 
     def __init__(self, tol, patience):
@@ -262,7 +238,7 @@ class Plateau:
         self.epochs_without_improvement = 0
 
     def reached(self, loss):
-        """Take note of an epoch's loss, and return whether it stands still.
+        """Record an epoch's loss, and return whether it has plateaued.
 
         After a plateau the count starts again.
         """

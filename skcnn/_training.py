@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _layers
+from . import _losses
 
 CURVES = (
     "loss_curve_",
@@ -24,13 +24,14 @@ class Monitor:
     validation : tuple (X, y, s) or None
         Samples on which to measure after every epoch.
     plateau : Plateau
-        Tells when to stop, from the loss.
+        Detects from the loss when to stop.
     watch_validation : bool
-        Whether the plateau is that of the validation loss, and the best weights by it are kept.
+        Whether the plateau is that of the validation loss, and the weights with the smallest
+        validation loss are kept.
     eta, alpha : float
-        For the error where training diverges.
+        For the message where training diverges.
     verbose : int or False
-        The number of epochs there may be, to print a line for each.
+        False, or the greatest number of epochs, to print a line for each.
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class Monitor:
         self._best_theta = None
 
     def after_epoch(self, rows, overflowed=False):
-        """Note the epoch that visited some rows, and return whether the loss stands still.
+        """Record the epoch that visited some rows, and return whether the loss has plateaued.
 
         Raises
         ------
@@ -64,19 +65,19 @@ class Monitor:
             If the outputs or the parameters are no longer finite, or the solver overflowed.
         """
         self.n_epochs += 1
-        T = self.objective.visited_logits()
+        T = self.objective.visited_outputs()
         if overflowed or not (np.isfinite(T).all() and np.isfinite(self.objective.theta).all()):
             self.diverged()
-        figures = loss_and_accuracy(T, self.y[rows], self.s[rows])
+        figures = _losses.loss_and_accuracy(T, self.y[rows], self.s[rows])
         if self.validation is not None:
             X, y, s = self.validation
-            T = self.objective.logits(X)
+            T = self.objective.outputs(X)
             if not np.isfinite(T).all():
                 raise ValueError(
                     "The network's outputs for the validation images overflow in epoch "
                     f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is {self.eta})."
                 )
-            figures += loss_and_accuracy(T, y, s)
+            figures += _losses.loss_and_accuracy(T, y, s)
         for curve, figure in zip(self.curves.values(), figures):
             curve.append(figure)
         if self.verbose:
@@ -97,22 +98,22 @@ class Monitor:
         )
 
     def finish(self):
-        """Go back to the weights of the epoch with the smallest validation loss, if watched.
+        """Restore the weights of the epoch with the smallest validation loss, if watched.
 
         Raises
         ------
         ValueError
-            If the weights are of no use: the last update may have made them so large that the
-            outputs for the training images overflow.
+            If the outputs for the training images overflow: the last update may have made the
+            weights too large.
         """
         if self._best_theta is not None:
             self.objective.theta[...] = self._best_theta
-        if not self.objective.has_finite_logits():
+        if not self.objective.has_finite_outputs():
             self.diverged()
 
 
 class Callbacks:
-    """Tells scikit-learn's callbacks of a training and its epochs.
+    """Calls scikit-learn's callbacks at the beginning and end of a training and of its epochs.
 
     Parameters
     ----------
@@ -120,11 +121,11 @@ class Callbacks:
         The training's, from the ``_init_callback_context`` of scikit-learn's
         ``CallbackSupportMixin``.
     estimator : estimator
-        Whose ``fit`` was called.
+        The estimator whose ``fit`` was called.
     model : estimator
-        The copy of it that is trained.
+        The copy of the estimator that is trained.
     X, y, sample_weight
-        As they were given to it.
+        The arguments of ``fit``.
 
     Attributes
     ----------
@@ -134,40 +135,35 @@ class Callbacks:
 
     def __init__(self, context, estimator, model, X, y, sample_weight):
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        self._told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._training = context
         self._model = model
-        self._training.call_on_fit_task_begin(**self._told)
+        self._training.call_on_fit_task_begin(**self._arguments)
         self._epoch = None
         self.fitted = dict
 
     def begin_epoch(self):
-        """Tell that an epoch begins, unless one has begun."""
+        """Call the callbacks at the beginning of an epoch, unless one has begun."""
         if self._epoch is None:
             self._epoch = self._training.subcontext(task_name="epoch")
-            self._epoch.call_on_fit_task_begin(**self._told)
+            self._epoch.call_on_fit_task_begin(**self._arguments)
 
     def end_epoch(self):
-        """Tell that the epoch ended, and return whether a callback asks to stop."""
+        """Call the callbacks at the end of an epoch; return whether one of them asks to stop."""
         epoch, self._epoch = self._epoch, None
-        return epoch.call_on_fit_task_end(**self._told, reconstruction_attributes=self._attributes)
+        return epoch.call_on_fit_task_end(
+            **self._arguments, reconstruction_attributes=self._attributes
+        )
 
     def end(self):
-        """Tell that the training ended."""
+        """Call the callbacks at the end of the training."""
         self._training.call_on_fit_task_end(
-            **self._told, reconstruction_attributes=self._attributes
+            **self._arguments, reconstruction_attributes=self._attributes
         )
 
     def _attributes(self):
-        """Return what scikit-learn is to set on a copy of the estimator: all that it has."""
+        """Return the attributes that scikit-learn sets on a copy of the estimator: all of them."""
         return {"__dict__": {**vars(self._model), **self.fitted()}}
-
-
-def loss_and_accuracy(T, y, s):
-    """Weighted means of log-loss, in nats, and accuracy, for logits and indices of classes."""
-    loss = np.average(_layers.reported_log_loss(T, y), weights=s)
-    accuracy = np.average(_layers.most_probable(T) == y, weights=s)
-    return float(loss), float(accuracy)
 
 
 def report(epoch, n_epochs, figures):

@@ -14,7 +14,7 @@ def kernels(request):
     """Run a test with whole arrays and, where numba is installed, with compiled loops."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("SKCNN_FAST", "1" if request.param == "loops" else "0")
-        if request.param == "loops" and not _fast.is_there():
+        if request.param == "loops" and not _fast.is_available():
             pytest.skip("needs numba")
         yield request.param
 

@@ -1,4 +1,9 @@
-"""The mathematics as slow loops, which the package is held against."""
+"""The mathematics as slow loops, which the package is held against.
+
+A network is a list of convolution layers, each its filters W of shape (F, height, width, C), their
+intercepts b of shape (F,) and a pooling window (p, q), and a list of dense layers, each V of shape
+(n_out, n_in) and c of shape (n_out,).
+"""
 
 from math import exp, log
 
@@ -6,36 +11,75 @@ import numpy as np
 
 
 def response(X, W, b):
-    """Z of shape (n, H, W, F), for images (n, H, W, C) and filters (F, K, K, C)."""
+    """b + Z of shape (n, H, W, F), for images (n, H, W, C)."""
     n_images, height, width, n_channels = X.shape
-    n_filters, K = W.shape[:2]
+    n_filters, rows, columns, _ = W.shape
     Z = np.zeros((n_images, height, width, n_filters))
     for n, i, j, f in np.ndindex(Z.shape):
         Z[n, i, j, f] = b[f]
-        for u, v, c in np.ndindex(K, K, n_channels):
-            row, column = i + u - K // 2, j + v - K // 2
+        for u, v, c in np.ndindex(rows, columns, n_channels):
+            row, column = i + u - rows // 2, j + v - columns // 2
             if 0 <= row < height and 0 <= column < width:
                 Z[n, i, j, f] += W[f, u, v, c] * X[n, row, column, c]
     return Z
 
 
-def pooled(Z, p):
-    """The greatest of each p x p window of (n, H, W, F); a remainder at the edge is dropped."""
+def window(pool_size, height, width):
+    """Height and width of the pooling windows on images of some height and width."""
+    if pool_size == "global":
+        return height, width
+    if pool_size <= min(height, width):
+        return pool_size, pool_size
+    return min(pool_size, max(1, height // 2)), min(pool_size, max(1, width // 2))
+
+
+def pooled(Z, window):
+    """The greatest of each p x q window of (n, H, W, F); a remainder at the edge is dropped."""
     n_images, height, width, n_filters = Z.shape
-    M = np.full((n_images, height // p, width // p, n_filters), -np.inf)
+    p, q = window
+    M = np.full((n_images, height // p, width // q, n_filters), -np.inf)
     for n, i, j, f in np.ndindex(M.shape):
-        for k, m in np.ndindex(p, p):
-            M[n, i, j, f] = max(M[n, i, j, f], Z[n, i * p + k, j * p + m, f])
+        for k, m in np.ndindex(p, q):
+            M[n, i, j, f] = max(M[n, i, j, f], Z[n, i * p + k, j * q + m, f])
     return M
 
 
-def logits(X, W, b, V, c, p=1):
-    """T of shape (n, n_outputs), for dense weights (n_outputs, H // p * W // p * F)."""
+def inputs(X, convolutions):
+    """What each convolution layer is given, and what the last one gives: (n, H, W, C) each."""
+    given = [X]
+    for W, b, window in convolutions:
+        given.append(np.maximum(pooled(response(given[-1], W, b), window), 0))
+    return given
+
+
+def feature_maps(X, convolutions, layer):
+    """Responses of a convolution layer after ReLU, before pooling."""
+    W, b, _ = convolutions[layer]
+    return np.maximum(response(inputs(X, convolutions)[layer], W, b), 0)
+
+
+def dense(X, V, c):
+    """X V' + c, of shape (n, n_out)."""
     T = np.zeros((len(X), len(V)))
-    A = np.maximum(pooled(response(X, W, b), p), 0).reshape(len(X), -1)
     for n, k in np.ndindex(T.shape):
-        T[n, k] = c[k] + sum(a * v for a, v in zip(A[n], V[k]))
+        T[n, k] = c[k] + sum(x * v for x, v in zip(X[n], V[k]))
     return T
+
+
+def logits(X, convolutions, denses, factors=None):
+    """T of shape (n, n_outputs).
+
+    Factors are those of dropout, (n, n_in) for each dense layer: 0 for an input that is left out,
+    1 / (1 - dropout) for others.
+    """
+    X = inputs(X, convolutions)[-1].reshape(len(X), -1)
+    for number, (V, c) in enumerate(denses):
+        if number > 0:
+            X = np.maximum(X, 0)
+        if factors is not None:
+            X = factors[number] * X
+        X = dense(X, V, c)
+    return X
 
 
 def probabilities(T):
@@ -45,8 +89,9 @@ def probabilities(T):
     return np.array([[exp(t) / sum(exp(u) for u in row) for t in row] for row in T])
 
 
-def loss(X, y, s, W, b, V, c, alpha, p=1):
+def loss(X, y, s, convolutions, denses, alpha, factors=None):
     """Weighted mean of -log P, plus the penalty; y holds the indices of the classes."""
-    P = probabilities(logits(X, W, b, V, c, p))
+    P = probabilities(logits(X, convolutions, denses, factors))
     mean = sum(s[n] * -log(P[n, y[n]]) for n in range(len(X))) / sum(s)
-    return mean + alpha / 2 * ((W**2).sum() + (V**2).sum())
+    penalised = [W for W, _, _ in convolutions] + [V for V, _ in denses]
+    return mean + alpha / 2 * sum((weights**2).sum() for weights in penalised)

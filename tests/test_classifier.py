@@ -26,7 +26,6 @@ from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_
 
 from skcnn import ConvNetClassifier, ImageScaler
 
-WEIGHTS = ("filters_", "filter_intercept_", "coef_", "intercept_")
 CURVES = (
     *("loss_curve_", "accuracy_curve_"),
     *("validation_loss_curve_", "validation_accuracy_curve_"),
@@ -59,9 +58,26 @@ def short(**params):
     return ConvNetClassifier(**{**defaults, **params})
 
 
-def assert_same_weights(one, other):
-    for name in WEIGHTS:
-        assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+def test_the_score_on_two_features_is_expected_only_of_several_filters():
+    # A filter covers both features of a sample: what one can tell apart depends on its signs.
+    for n_filters, is_poor in [(1, True), (np.int64(1), True), (2, False), ((4, 4), False)]:
+        tags = ConvNetClassifier(n_filters=n_filters).__sklearn_tags__()
+        assert tags.classifier_tags.poor_score == is_poor
+
+
+def weights(model):
+    """The weights and intercepts of a network of one convolution layer and one dense layer."""
+    (coef,), (intercept,) = model.coefs_, model.intercepts_
+    return {
+        **{"filters_": model.filters_, "filter_intercept_": model.filter_intercept_},
+        **{"coefs_": coef, "intercepts_": intercept},
+    }
+
+
+def assert_same_weights(one, other, compare=assert_array_equal, **tolerances):
+    expected = weights(other)
+    for name, array in weights(one).items():
+        compare(array, expected[name], err_msg=name, **tolerances)
 
 
 # Training
@@ -75,7 +91,7 @@ def test_same_seed_gives_the_same_weights_to_the_bit(scaled_digits, solver, samp
     first, second = (short(**params).fit(*scaled_digits) for _ in range(2))
     assert_same_weights(first, second)
     another = short(**params, random_state=1).fit(*scaled_digits)
-    assert (another.coef_ != first.coef_).any()
+    assert (another.coefs_[0] != first.coefs_[0]).any()
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
@@ -101,15 +117,15 @@ def test_one_step_on_a_full_batch_is_a_step_against_the_gradient(scaled_digits):
     start = short(max_iter=0).fit(X, y)
 
     def loss(coef):
-        start.coef_ = coef
+        start.coefs_ = [coef]
         return log_loss(y, start.predict_proba(X)) + alpha / 2 * (coef**2).sum()
 
-    initial = start.coef_
+    (initial,) = start.coefs_
     for k in (0, 20, 35, 63):
         step = np.zeros_like(initial)
-        step[0, k] = delta
+        step[k] = delta
         slope = (loss(initial + step) - loss(initial - step)) / (2 * delta)
-        assert_allclose(model.coef_[0, k], initial[0, k] - eta * slope, atol=1e-7)
+        assert_allclose(model.coefs_[0][k], initial[k] - eta * slope, atol=1e-7)
 
 
 def test_weights_act_as_repetitions(scaled_digits):
@@ -117,8 +133,7 @@ def test_weights_act_as_repetitions(scaled_digits):
     repeats = np.random.RandomState(0).randint(0, 4, size=len(y))
     weighted = short(batch_size=10_000).fit(X, y, sample_weight=repeats)
     repeated = short(batch_size=10_000).fit(X.repeat(repeats, axis=0), y.repeat(repeats))
-    for name in WEIGHTS:
-        assert_allclose(getattr(weighted, name), getattr(repeated, name), atol=1e-6)
+    assert_same_weights(weighted, repeated, assert_allclose, atol=1e-6)
     assert_allclose(weighted.loss_curve_, repeated.loss_curve_)
     assert_allclose(weighted.accuracy_curve_, repeated.accuracy_curve_)
 
@@ -151,8 +166,9 @@ def test_fitted_attributes(scaled_digits):
     assert model.image_shape_ == (8, 8)
     assert model.filters_.shape == model.initial_filters_.shape == (2, 5, 5)
     assert model.filter_intercept_.shape == (2,)
-    assert model.coef_.shape == (1, 128)
-    assert model.intercept_.shape == (1,)
+    assert [coef.shape for coef in model.coefs_] == [(128, 1)]
+    assert [intercept.shape for intercept in model.intercepts_] == [(1,)]
+    assert not hasattr(model, "coef_")  # to scikit-learn, one weight a feature
     assert model.n_iter_ == 4
     assert model.t_ == 4 * len(y)
     assert {len(getattr(model, name)) for name in CURVES} == {4}
@@ -199,34 +215,36 @@ def test_training_stops_when_the_loss_no_longer_improves(scaled_digits):
     assert model.n_iter_ == 2
 
 
-@pytest.mark.parametrize("freeze, kept", [("filters", WEIGHTS[:2]), ("dense", WEIGHTS[2:])])
+@pytest.mark.parametrize(
+    "freeze, kept",
+    [("filters", ("filters_", "filter_intercept_")), ("dense", ("coefs_", "intercepts_"))],
+)
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_a_frozen_layer_keeps_its_initial_values(scaled_digits, freeze, kept, solver):
     model = short(freeze=freeze, solver=solver, alpha=1.0).fit(*scaled_digits)
-    initial = short(max_iter=0).fit(*scaled_digits)
-    for name in WEIGHTS:
-        same = (getattr(model, name) == getattr(initial, name)).all()
-        assert same == (name in kept), name
+    initial = weights(short(max_iter=0).fit(*scaled_digits))
+    for name, array in weights(model).items():
+        assert (array == initial[name]).all() == (name in kept), name
 
 
 def test_freezing_and_thawing_between_calls(scaled_digits):
     X, y = scaled_digits
     model = short(n_filters=2).fit(X, y).set_params(freeze="dense")
-    coef, filters = model.coef_, model.filters_
+    (coef,), filters = model.coefs_, model.filters_
     model.partial_fit(X, y)
-    assert_array_equal(model.coef_, coef)
+    assert_array_equal(model.coefs_[0], coef)
     assert (model.filters_ != filters).all()
 
 
 def test_no_intercepts(scaled_digits):
     model = short(fit_intercept=False).fit(*scaled_digits)
     assert_array_equal(model.filter_intercept_, 0)
-    assert_array_equal(model.intercept_, 0)
+    assert_array_equal(model.intercepts_[0], 0)
 
 
 def test_the_penalty_shrinks_weights(scaled_digits):
     free, penalised = (short(alpha=alpha, max_iter=50).fit(*scaled_digits) for alpha in (0.0, 1.0))
-    assert np.linalg.norm(penalised.coef_) < 0.5 * np.linalg.norm(free.coef_)
+    assert np.linalg.norm(penalised.coefs_[0]) < 0.5 * np.linalg.norm(free.coefs_[0])
 
 
 def test_warm_start_goes_on_with_the_weights(scaled_digits):
@@ -292,8 +310,8 @@ def test_feature_maps_are_responses_after_relu(scaled_digits):
         response = convolve(X[2], model.filters_[f, ::-1, ::-1], mode="same")
         expected = np.maximum(response + model.filter_intercept_[f], 0)
         assert_allclose(maps[2, :, :, f], expected, atol=1e-12)
-    T = maps.reshape(3, -1) @ model.coef_[0] + model.intercept_[0]
-    assert_allclose(model.decision_function(X[:3]), T)
+    T = maps.reshape(3, -1) @ model.coefs_[0] + model.intercepts_[0]
+    assert_allclose(model.decision_function(X[:3]), T[:, 0])
 
 
 # Layouts, types and labels
@@ -335,16 +353,16 @@ def test_shape_of_the_images(scaled_digits):
 def test_a_model_of_float32_stays_float32(scaled_digits):
     X, y = scaled_digits
     model = short(n_filters=2).fit(X.astype(np.float32), y, sample_weight=np.ones(len(y)))
-    for name in WEIGHTS:
-        assert getattr(model, name).dtype == np.float32, name
+    for name, array in weights(model).items():
+        assert array.dtype == np.float32, name
     for dtype in (np.float32, np.float64, np.uint8):
         for method in ("predict_proba", "predict_log_proba", "decision_function", "feature_maps"):
             assert getattr(model, method)(X.astype(dtype)).dtype == np.float32, method
     model.partial_fit(X, y)
-    assert model.coef_.dtype == np.float32
+    assert model.coefs_[0].dtype == np.float32
     in_float64 = short(n_filters=2).fit(X, y)
     assert in_float64.predict_proba(X).dtype == np.float64
-    assert short().fit((X * 10).astype(np.int8), y).coef_.dtype == np.float64
+    assert short().fit((X * 10).astype(np.int8), y).coefs_[0].dtype == np.float64
     assert_allclose(model.initial_filters_, in_float64.initial_filters_, rtol=1e-6)
 
 
@@ -387,7 +405,7 @@ def test_pickle_and_clone(scaled_digits):
     assert_same_weights(restored.partial_fit(X, y), model.partial_fit(X, y))
     fresh = clone(model)
     assert fresh.get_params() == model.get_params()
-    assert not hasattr(fresh, "coef_")
+    assert not hasattr(fresh, "coefs_")
 
 
 # Many classes and colour
@@ -400,7 +418,7 @@ def test_ten_classes():
     model = make_pipeline(ImageScaler(), short(n_filters=4, max_iter=40)).fit(X_train, y_train)
     assert model.score(X_test, y_test) > 0.95
     classifier = model[-1]
-    assert classifier.coef_.shape == (10, 256)
+    assert classifier.coefs_[0].shape == (256, 10)
     P, T = model.predict_proba(X_test), model.decision_function(X_test)
     assert P.shape == T.shape == (len(X_test), 10)
     assert_allclose(P, np.exp(T) / np.exp(T).sum(axis=1, keepdims=True))
@@ -485,9 +503,12 @@ def test_defaults_on_digits(digits):
 @pytest.mark.parametrize(
     "params, message",
     [
-        ({"K": 0}, r"'K' parameter .* range \[1, inf\)\. Got 0"),
+        ({"K": 0}, r"'K' parameter .* range \[1, inf\), .* Got 0"),
         ({"K": 2.5}, r"'K' parameter .* Got 2\.5"),
         ({"n_filters": 0}, "'n_filters' parameter"),
+        ({"n_filters": (2, 0)}, r"n_filters=\(2, 0\) must have .* for each layer, but got 0"),
+        ({"pool_size": (np.ones(2),)}, r"pool_size=.* at least 1 or \"global\" for each layer"),
+        ({"pool_size": (pd.NA,)}, r"pool_size=\(<NA>,\) must have .*, but got <NA>"),
         ({"eta": -1.0}, "'eta' parameter"),
         ({"alpha": -1.0}, "'alpha' parameter"),
         ({"batch_size": 0}, "'batch_size' parameter"),
@@ -618,9 +639,27 @@ def test_going_on_with_another_network_is_refused(scaled_digits, params):
     X, y = scaled_digits
     rows = X.reshape(len(X), -1)
     model = short(warm_start=True).fit(rows, y).set_params(**params)
+    ((name, value),) = params.items()
+    found = {"K": 3, "n_filters": 1, "image_shape": (8, 8)}[name]
+    message = (
+        f"{name}={value}, but the model to go on with has {name}={found}: set it back, or call "
+        "fit with warm_start=False."
+    )
     for call in (model.fit, model.partial_fit):
-        with pytest.raises(ValueError, match=f"{[*params][0]}=.* the model to go on with has"):
+        with pytest.raises(ValueError) as raised:
             call(rows, y)
+        assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("before, after", [(2, (2,)), ((2,), 2)], ids=str)
+def test_a_number_of_filters_may_become_a_tuple_of_one(scaled_digits, before, after):
+    X, y = scaled_digits
+    model = short(n_filters=before).fit(X, y).set_params(n_filters=after).partial_fit(X, y)
+    reference = short(n_filters=after).fit(X, y).partial_fit(X, y)
+    for name in ("filters_", "filter_intercept_", "initial_filters_"):
+        value, expected = getattr(model, name), getattr(reference, name)
+        assert type(value) is type(expected), name
+        assert_array_equal(value, expected, err_msg=name)
 
 
 def test_a_warm_start_wants_the_same_classes(scaled_digits):
@@ -757,6 +796,15 @@ def test_lbfgs_reaches_a_smaller_loss_than_a_step_could(scaled_digits):
     assert exact.n_iter_ == 7
 
 
+def test_lbfgs_refuses_dropout(scaled_digits):
+    model = short(solver="lbfgs", dropout=0.5)
+    message = r"dropout=0\.5 cannot be used with solver='lbfgs'.* set dropout=0, or solver='adam'"
+    with pytest.raises(ValueError, match=message):
+        model.fit(*scaled_digits)
+    assert vars(model) == vars(short(solver="lbfgs", dropout=0.5))
+    model.set_params(dropout=0.0).fit(*scaled_digits)
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "adam"])
 def test_a_penalty_on_a_full_batch_leaves_no_gradient(scaled_digits, solver):
     # At the minimum of the dense layer alone, which is convex, the gradient is zero.
@@ -767,17 +815,16 @@ def test_a_penalty_on_a_full_batch_leaves_no_gradient(scaled_digits, solver):
     model.set_params(max_iter=2000, tol=None).fit(X, y)
     A = model.feature_maps(X).reshape(len(y), -1)
     residual = (model.predict_proba(X)[:, 1] - (y == 3)) / len(y)
-    assert_allclose(residual @ A + 0.1 * model.coef_[0], 0, atol=1e-4)
+    assert_allclose(residual @ A + 0.1 * model.coefs_[0][:, 0], 0, atol=1e-4)
     assert_allclose(residual.sum(), 0, atol=1e-4)
 
 
 def test_momentum_is_that_of_the_formula(scaled_digits):
     X, y = scaled_digits
     params = {"solver": "sgd", "batch_size": len(y), "sampling": "sequential"}
-    one, two = (short(**params, max_iter=m).fit(X, y).coef_ for m in (1, 2))
-    start = short(max_iter=0).fit(X, y).coef_
+    start, one, two = (short(**params, max_iter=m).fit(X, y).coefs_[0] for m in (0, 1, 2))
     model = short(**params, momentum=0.5, max_iter=2).fit(X, y)
-    assert_allclose(model.coef_, two + 0.5 * (one - start), rtol=1e-6)
+    assert_allclose(model.coefs_[0], two + 0.5 * (one - start), rtol=1e-6)
 
 
 def test_cosine_schedule_takes_smaller_steps(scaled_digits):
@@ -788,8 +835,8 @@ def test_cosine_schedule_takes_smaller_steps(scaled_digits):
     )
     first = short(**{**params, "max_iter": 1}).fit(X, y)
     assert cosine.loss_curve_ == constant.loss_curve_  # the first step is a whole one
-    expected = first.coef_ + (constant.coef_ - first.coef_) / 2
-    assert_allclose(cosine.coef_, expected, rtol=1e-9)
+    expected = (first.coefs_[0] + constant.coefs_[0]) / 2
+    assert_allclose(cosine.coefs_[0], expected, rtol=1e-9)
     stepwise = short(**params, learning_rate="cosine")
     for _ in range(2):
         stepwise.partial_fit(X, y, classes=[1, 3])
@@ -852,13 +899,11 @@ def test_class_weights_multiply_sample_weights(scaled_digits):
     s = np.random.RandomState(0).rand(len(y))
     by_class = short(class_weight={1: 3.0, 3: 1.0}, batch_size=50).fit(X, y, sample_weight=s)
     by_hand = short(batch_size=50).fit(X, y, sample_weight=s * np.where(y == 1, 3.0, 1.0))
-    for name in WEIGHTS:
-        assert_allclose(getattr(by_class, name), getattr(by_hand, name), rtol=1e-9, atol=1e-12)
+    assert_same_weights(by_class, by_hand, assert_allclose, rtol=1e-9, atol=1e-12)
     balanced = short(class_weight="balanced").fit(X, y, sample_weight=s)
     share = {label: s[y == label].sum() for label in (1, 3)}
     by_hand = short().fit(X, y, sample_weight=s / np.where(y == 1, share[1], share[3]))
-    for name in WEIGHTS:
-        assert_allclose(getattr(balanced, name), getattr(by_hand, name), rtol=1e-9, atol=1e-12)
+    assert_same_weights(balanced, by_hand, assert_allclose, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e308, 1e-300])
@@ -926,7 +971,7 @@ def test_any_random_state_goes_on_after_a_fit(scaled_digits, bits):
     again = np.random.RandomState(bits(0))
     assert_same_weights(short(random_state=again).fit(*scaled_digits), first)
     assert_same_weights(short(random_state=again).fit(*scaled_digits), second)
-    assert (first.coef_ != second.coef_).any()
+    assert (first.coefs_[0] != second.coefs_[0]).any()
 
 
 def test_a_call_of_a_long_stream_does_not_touch_the_curves(scaled_digits):
@@ -1007,7 +1052,7 @@ def test_warm_start_begins_with_a_new_solver(scaled_digits):
     model.fit(X, y)
     restored.partial_fit(X, y)
     assert model.loss_curve_ == restored.loss_curve_
-    assert (model.coef_ != restored.coef_).any()
+    assert (model.coefs_[0] != restored.coefs_[0]).any()
 
 
 def test_a_cold_fit_forgets_validation_and_best_loss(scaled_digits):
@@ -1120,7 +1165,7 @@ def test_equal_values_of_any_type_give_the_same_weights(digits, kernels, params)
         expected = short(**params).fit(reference, y)
         for dtype in dtypes.split():
             model = short(**params).fit(X.astype(dtype), y)
-            assert model.coef_.dtype == reference.dtype
+            assert model.coefs_[0].dtype == reference.dtype
             assert_same_weights(model, expected)
             assert model.validation_loss_curve_ == expected.validation_loss_curve_ if params else 1
     signed = np.where(X == 0, -0.0, X)

@@ -73,6 +73,29 @@ def test_many_filters(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "many_filters.png").exists()
 
 
+def test_two_layers(fashion_train, fashion_test, tmp_path):
+    printed = run("plot_two_layers.py", tmp_path)
+    lines = re.findall(r"^(one layer.*|two layers) +(0\.\d+) +0\.\d+ +([\d,]+) ", printed, re.M)
+    small, large, two = (float(accuracy) for _, accuracy, _ in lines)
+    assert small + 0.05 < two  # at the same cost
+    assert large - 0.05 < two  # at a quarter of the cost
+    costs = [int(figure.replace(",", "")) for *_, figure in lines]
+    assert costs[2] < costs[0] == costs[1] / 4
+    assert len(re.findall(r"^ +\d+  [A-Z].* \d+$", printed, re.M)) == 8
+    assert (tmp_path / "two_layers.png").exists()
+
+
+def test_signals(tmp_path):
+    printed = run("plot_signals.py", tmp_path)
+    assert "filters of shape (1, 15, 3)" in printed
+    accuracy = {
+        name: float(figure) for name, figure in re.findall(r"^(.+?)  +(\d\.\d+)", printed, re.M)
+    }
+    assert accuracy["this network"] > 0.9
+    assert accuracy["LogisticRegression"] < 0.5
+    assert (tmp_path / "signals.png").exists()
+
+
 def test_out_of_core(fashion_train, fashion_test, tmp_path):
     printed = run("plot_out_of_core.py", tmp_path)
     held = [int(figure) for figure in re.findall(r"at most (\d+) MB", printed)]

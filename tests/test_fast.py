@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import ConvNetClassifier, _fast, _network, _parameters
+from skcnn import ConvNetClassifier, _fast, _network, _objective
 
-needs_numba = pytest.mark.skipif(not _fast.is_there(), reason="needs numba")
+needs_numba = pytest.mark.skipif(not _fast.is_available(), reason="needs numba")
 
 
 def problem(n=70, shape=(9, 8), n_classes=3, dtype=np.float64):
@@ -31,10 +31,11 @@ def fitted_on_both_paths(monkeypatch, X, y, s, **params):
 
 
 def assert_same(one, other, rtol=1e-9):
-    for name in ("filters_", "filter_intercept_", "coef_", "intercept_"):
-        a, b = getattr(one, name), getattr(other, name)
-        assert a.dtype == b.dtype
-        assert_allclose(a, b, rtol=0, atol=rtol * max(1, np.abs(b).max()), err_msg=name)
+    for name in ("filters_", "filter_intercept_", "coefs_", "intercepts_"):
+        arrays = [getattr(model, name) for model in (one, other)]
+        for a, b in zip(*(array if isinstance(array, list) else [array] for array in arrays)):
+            assert a.dtype == b.dtype
+            assert_allclose(a, b, rtol=0, atol=rtol * max(1, np.abs(b).max()), err_msg=name)
     for name in ("loss_curve_", "accuracy_curve_"):
         assert_allclose(getattr(one, name), getattr(other, name), rtol=rtol)
 
@@ -54,6 +55,9 @@ def assert_same(one, other, rtol=1e-9):
         {"freeze": "filters"},
         {"freeze": "dense", "n_filters": 2, "pool_size": 2},
         {"learning_rate": "cosine", "sampling": "replacement"},
+        {"n_filters": (3, 5), "K": (2, 3), "pool_size": (2, 1), "alpha": 0.1},
+        {"n_filters": (2, 4, 3), "hidden_layer_sizes": (6, 5), "dropout": 0.3},
+        {"n_filters": (5, 2), "pool_size": (1, "global"), "freeze": "dense"},
     ],
     ids=str,
 )
@@ -87,7 +91,7 @@ def test_same_weights_for_images_of_any_kind(monkeypatch, n_classes, shape, dtyp
     [
         ((3, 2, 2), {"K": 9, "n_filters": 5}),
         ((4, 3), {"K": 8, "pool_size": 2}),
-        ((1, 9), {"K": 4, "n_filters": 2, "pool_size": 2}),
+        ((2, 9), {"K": 8, "n_filters": 2, "pool_size": 2}),
     ],
 )
 def test_same_weights_for_filters_larger_than_the_image(
@@ -131,15 +135,13 @@ def test_same_pixel_wins_where_several_are_the_greatest(monkeypatch):
 @pytest.mark.parametrize("params", [{"solver": "lbfgs"}, {"batch_size": 70}])
 @pytest.mark.parametrize("n_together", [2, 5])
 def test_same_weights_in_parts_and_blocks(monkeypatch, params, n_together):
-    n_filters, bytes_of_maps = 2, 4 * 5 * 8  # of 9 x 8 pixels in windows, and a column of zeros
-    monkeypatch.setattr(_network, "PART_WORK", 1)
+    monkeypatch.setattr(_objective, "PART_WORK", 1)
     monkeypatch.setattr(_network, "block_size", lambda *sizes: 4)
     monkeypatch.setattr(_fast, "CHUNK_BYTES", 7 * 72 * 8)  # seven images
-    monkeypatch.setattr(_fast, "CACHE_BYTES", n_together * 2 * n_filters * bytes_of_maps)
+    monkeypatch.setattr(_fast, "GROUP", n_together)
     X, y, s = problem(n_classes=7)
-    params = {"n_filters": n_filters, "pool_size": 2, **params}
+    params = {"n_filters": 2, "pool_size": 2, **params}
     model, other = fitted_on_both_paths(monkeypatch, X, y, s, **params)
-    assert len(_fast._room(model._architecture, model.coef_.dtype, 70).A) == n_together
     assert_same(model, other, rtol=1e-6)
 
 
@@ -166,24 +168,25 @@ def test_epochs_are_run_in_chunks_of_whole_batches(monkeypatch, dtype):
     X, y, s = problem()
     X = (10 * X).astype(dtype)
     sizes = []
-    run = _fast.Epochs.run
+    run = _fast.Workspace.run_epoch
 
-    def noting_sizes(epochs, solver, X, Y, s, rows, *rest):
+    def noting_sizes(workspace, solver, X, Y, s, rows, *rest):
         sizes.append(len(rows))
-        return run(epochs, solver, X, Y, s, rows, *rest)
+        return run(workspace, solver, X, Y, s, rows, *rest)
 
-    monkeypatch.setattr(_fast.Epochs, "run", noting_sizes)
+    monkeypatch.setattr(_fast.Workspace, "run_epoch", noting_sizes)
     whole = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
     assert sizes == [len(X)] * 2
     nine_images = 9 * 72
     if dtype == "float64":
-        monkeypatch.setattr(_network, "COMPILED_CHUNK_WORK", nine_images * 9)  # K = 3
+        work = whole._network.work + (72 * 3 + 9 + 3 + 1) // 4  # and of the step
+        monkeypatch.setattr(_objective, "COMPILED_CHUNK_WORK", 9 * work)
     else:
-        monkeypatch.setattr(_network, "COMPILED_CHUNK_BYTES", nine_images * 8)
+        monkeypatch.setattr(_objective, "COMPILED_CHUNK_BYTES", nine_images * 8)
     sizes.clear()
     chunked = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
     assert max(sizes) == 8 and sum(sizes) == 2 * len(X)
-    assert_array_equal(chunked.coef_, whole.coef_)
+    assert_array_equal(chunked.coefs_[0], whole.coefs_[0])
     assert chunked.loss_curve_ == whole.loss_curve_
 
 
@@ -194,32 +197,27 @@ def test_nothing_is_compiled_again_for_arrays_of_another_kind():
     X, y, _ = problem()
     fitted = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(X, y)
     fitted.predict_proba(X)
-    n_compiled = len(_loops.adam_epoch.signatures), len(_loops.logits.signatures)
+    n_compiled = len(_loops.run.signatures)
     read_only = X.copy()
     read_only.flags.writeable = False  # as joblib gives large arrays to its processes
     for other in (read_only, np.asfortranarray(X), X[::-1][::-1], X.astype(">f8"), X.tolist()):
         again = ConvNetClassifier(batch_size=4, max_iter=2, tol=None, random_state=0).fit(other, y)
-        assert_array_equal(again.coef_, fitted.coef_)
+        assert_array_equal(again.coefs_[0], fitted.coefs_[0])
         assert_array_equal(again.predict_proba(other), fitted.predict_proba(X))
-    assert (len(_loops.adam_epoch.signatures), len(_loops.logits.signatures)) == n_compiled
-
-
-@needs_numba
-@pytest.mark.parametrize("pool_size", [1, 2])
-def test_a_value_that_is_no_number_is_not_lost(pool_size):
-    architecture = _parameters.Architecture(4, 4, 1, 3, 1, pool_size, 1)
-    params = _parameters.init_params(architecture, np.random.RandomState(0), np.float64)
-    params.W[0, 4] = np.nan
-    buffers = _network.Buffers(architecture, np.float64)
-    T = _network.logits(buffers.laid_out(params)[1], np.ones((2, 16)), buffers)
-    assert np.isnan(T).all()
+    for sizes in ({"n_filters": 7, "K": 5}, {"n_filters": (2, 3, 4)}, {"hidden_layer_sizes": (5,)}):
+        for solver in ("adam", "sgd", "lbfgs"):
+            params = {"max_iter": 1, "tol": None, "solver": solver, **sizes}
+            ConvNetClassifier(batch_size=4, **params).fit(X, y).predict(X)
+    dropout = ConvNetClassifier(batch_size=4, max_iter=1, tol=None, dropout=0.5)
+    dropout.fit(X, y)
+    assert len(_loops.run.signatures) == n_compiled
 
 
 TRAIN = """
 import numpy as np
 from skcnn import ConvNetClassifier, _fast
 X, y = np.random.RandomState(0).randn(20, 5, 5), np.arange(20) % 2
-print(ConvNetClassifier(max_iter=1, tol=None).fit(X, y).n_iter_, _fast.is_there())
+print(ConvNetClassifier(max_iter=1, tol=None).fit(X, y).n_iter_, _fast.is_available())
 """
 
 
@@ -260,7 +258,7 @@ def cache_folder(tmp_path_factory):
 
 @needs_numba
 def test_what_is_compiled_is_kept_in_a_cache(cache_folder):
-    hits = "from skcnn import _loops; print(sum(_loops.adam_epoch.stats.cache_hits.values()))"
+    hits = "from skcnn import _loops; print(sum(_loops.run.stats.cache_hits.values()))"
     printed, warned = run(TRAIN + hits, NUMBA_CACHE_DIR=str(cache_folder))
     assert (printed, warned) == (["1", "True", "1"], "")
 
@@ -433,11 +431,11 @@ for params in (
     for fast in "10":
         os.environ["SKCNN_FAST"] = fast
         model = ConvNetClassifier(max_iter=2, tol=None, random_state=0, **params).fit(X, y)
-        models.append([model.filters_, model.coef_, model.predict_proba(X), model.loss_curve_])
+        models.append([model.filters_, model.coefs_[0], model.predict_proba(X), model.loss_curve_])
     for one, other in zip(*models):
         np.testing.assert_allclose(one, other, rtol=1e-9)
 os.environ["SKCNN_FAST"] = "1"
-print(_fast.is_there())
+print(_fast.is_available())
 """
 
 
@@ -463,11 +461,16 @@ def test_a_numba_that_cannot_compile_is_told_of_and_left_out(tmp_path, error):
 
 
 @needs_numba
-@pytest.mark.parametrize("broken", ["adam_epoch", "sgd_epoch", "logits", "logits_and_grad"])
 @pytest.mark.parametrize(
-    "params", [{"n_filters": 2, "pool_size": 2, "K": 20}, {"fit_intercept": False}], ids=str
+    "params",
+    [
+        {"n_filters": 2, "pool_size": 2, "K": 20},
+        {"fit_intercept": False},
+        {"n_filters": (2, 3), "hidden_layer_sizes": (4,)},
+    ],
+    ids=str,
 )
-def test_a_function_that_cannot_be_compiled_is_computed_in_arrays(monkeypatch, broken, params):
+def test_a_function_that_cannot_be_compiled_is_computed_in_arrays(monkeypatch, params):
     from skcnn import _loops
 
     def fail(*args):
@@ -483,7 +486,7 @@ def test_a_function_that_cannot_be_compiled_is_computed_in_arrays(monkeypatch, b
             model = ConvNetClassifier(**params, **solver)
             with monkeypatch.context() as patched, warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                patched.setattr(_loops, broken, fail)
+                patched.setattr(_loops, "run", fail)
                 model.fit(X, y, X_val=X, y_val=y)
                 model.predict(X)
             models.append(model)
@@ -501,14 +504,14 @@ def test_a_fit_after_that_warning_as_an_error_is_computed_in_arrays(monkeypatch)
         raise _loops.CompilationError from ValueError("no such instruction")
 
     monkeypatch.setattr(_fast, "_reasons", [])
-    monkeypatch.setattr(_loops, "adam_epoch", fail)
+    monkeypatch.setattr(_loops, "run", fail)
     X, y, _ = problem()
     model = ConvNetClassifier(batch_size=3, max_iter=2, tol=None, random_state=0)
     with pytest.raises(RuntimeWarning, match="no such instruction"):
         model.fit(X, y)
     assert not hasattr(model, "filters_")
     model.fit(X, y)
-    assert not _fast.is_there()
+    assert not _fast.is_available()
 
 
 def test_a_fit_after_the_warning_of_the_import_as_an_error(tmp_path):
@@ -538,6 +541,8 @@ problems = [
     ({"freeze": "dense", "pool_size": 2}, (4, 5), 2, "float32"),
     ({"fit_intercept": False, "n_filters": 4}, (4, 5), 2, float),
     ({"solver": "sgd", "eta": 1e6, "alpha": 0}, (4, 5), 2, float),  # logits of any size
+    ({"n_filters": (5, 2), "pool_size": (2, 1)}, (5, 4), 3, float),
+    ({"n_filters": (2, 3), "hidden_layer_sizes": (5,), "dropout": 0.2}, (3, 4), 3, "float32"),
 ]
 for params, shape, n_classes, dtype in problems:
     X, y = rng.randn(11, *shape).astype(dtype), np.arange(11) % n_classes
@@ -545,15 +550,16 @@ for params, shape, n_classes, dtype in problems:
     weights = []
     for fast in "10":
         os.environ["SKCNN_FAST"] = fast
-        assert _fast.is_there() == (fast == "1")
+        assert _fast.is_available() == (fast == "1")
         model = ConvNetClassifier(random_state=0, **params).fit(X, y)
-        of_model = model.filters_, model.filter_intercept_, model.coef_, model.intercept_
+        filters = model.filters_ if isinstance(model.filters_, list) else [model.filters_]
+        of_model = *filters, *model.coefs_, *model.intercepts_
         weights.append([*of_model, model.predict_proba(X), model.loss_curve_])
     for one, other in zip(*weights):
         atol = (1e-3 if dtype == "float32" else 1e-9) * max(1, np.abs(other).max())
         np.testing.assert_allclose(one, other, rtol=0, atol=atol, err_msg=str(params))
 from skcnn import _loops
-print(type(_loops.adam_epoch).__name__)
+print(type(_loops.run).__name__)
 """
 
 

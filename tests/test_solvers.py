@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn._solvers import SGD, Adam, LearningRate, Plateau, draw_order, lbfgs, run_epoch
+from skcnn._solvers import SGD, Adam, LearningRate, Plateau, draw_order, lbfgs
 
 
 def test_sgd_steps_against_the_gradient():
@@ -43,17 +43,19 @@ def test_solvers_find_the_minimum_of_a_quadratic(make, dtype):
     target = np.array([3.0, -1.0, 0.5], dtype)
     theta = np.zeros(3, dtype)
     solver = make(theta)
-    for _ in range(200):
-        run_epoch(solver, theta, (theta - target for _ in range(10)), eta=0.05)
-    assert theta.dtype == dtype
+    for _ in range(2000):
+        solver.step(theta, theta - target, 0.05)
+    assert solver.t == 2000 and theta.dtype == dtype
     assert_allclose(theta, target, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_gradients_are_asked_for_at_what_theta_is_then(dtype):
+def test_a_view_is_changed_in_place(dtype):
     theta = np.array([0.0, 8.0, 0.0], dtype)
-    piece = theta[1:2]  # a view is changed in place too
-    run_epoch(SGD(piece), piece, (piece.copy() for _ in range(3)), eta=0.5)
+    piece = theta[1:2]
+    solver = SGD(piece)
+    for _ in range(3):
+        solver.step(piece, piece.copy(), 0.5)
     assert_array_equal(theta, [0, 1, 0])
 
 

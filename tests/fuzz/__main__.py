@@ -1,4 +1,4 @@
-"""The long run; see the package."""
+"""The long run, as described in the package."""
 
 import argparse
 import sys
@@ -31,7 +31,7 @@ def main():
 
 
 class Violations:
-    """Violations by kind, with the command that repeats each."""
+    """Violations by kind, with the command that reproduces each."""
 
     def __init__(self):
         self.count = 0
@@ -49,7 +49,7 @@ class Violations:
 
 
 def bad_inputs(options):
-    """Try bad inputs, print what came of them, and return the number of violations."""
+    """Try bad inputs, print their outcomes, and return the number of violations."""
     results, accepted, shared = Counter(), Counter(), Counter()
     violations = Violations()
     for number in range(options.first, options.first + options.bad):

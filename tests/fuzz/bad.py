@@ -1,4 +1,4 @@
-"""One call with wrong values: does it fail as it should, and leave everything unchanged?"""
+"""One call with wrong values: it must fail with a reason and change nothing."""
 
 import io
 import os
@@ -20,14 +20,14 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from skcnn import ConvNetClassifier
 
 from . import inputs
-from .deep import difference, freeze
+from .deep import arrays, difference, freeze
 
 try:
     import resource
 except ModuleNotFoundError:  # not on Windows
     resource = None
 
-# What NumPy or Python say where a value was not checked before it was used.
+# Parts of messages of NumPy or Python about values that were used without validation.
 ACCIDENTS = (
     *("setting an array element", "no callable", "out of range", "object has no attribute"),
     *("truth value of an", "is ambiguous", "unsupported operand", "not supported between"),
@@ -38,7 +38,7 @@ ACCIDENTS = (
     *("argument must be", "cannot convert", "could not convert", "not enough values to unpack"),
     *("high is out of bounds", "low >= high", "does not support", "is not in list"),
 )
-# How a message may name an argument, where it is not by its name.
+# Other words by which a message may name an argument.
 NAMED = {
     **{"X": r"\bX\b|images|samples", "X_val": r"X_val|images", "y_val": "y_val"},
     **{"y": r"\by\b|labels|class", "sample_weight": "weight"},
@@ -52,16 +52,16 @@ SPARE_MEMORY = 4 * 2**30  # bytes that a call may take
 
 
 class TooLong(BaseException):
-    """A call took longer than it may."""
+    """A call exceeded its time limit."""
 
 
 @dataclass
 class Outcome:
-    """What came of a call: "accepted", or the type of the error; and what was wrong with that."""
+    """The result of a call, "accepted" or the type of the error, and its violations."""
 
     result: str
     violations: list = field(default_factory=list)  # (kind, details)
-    shared: str = ""  # an accident within scikit-learn, that its own estimators share
+    shared: str = ""  # an accident in scikit-learn, which happens to its own estimators too
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def unexpected(warned):
 
 
 def compile_loops():
-    """Train and predict with compiled loops once: no clock should run while they are compiled."""
+    """Train and predict with compiled loops once, so that no timed call has to compile them."""
     X, y = data()
     with mock.patch.dict(os.environ, SKCNN_FAST="1"):
         for dtype in (np.float64, np.float32):
@@ -146,7 +146,7 @@ def prepared(call):
 
 
 def check(call, seconds=None):
-    """Make a bad call, and return what came of it as an `Outcome`."""
+    """Make a bad call, and return its `Outcome`."""
     with mock.patch.dict(os.environ, SKCNN_FAST=call.kernels), limited(seconds):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -187,12 +187,12 @@ def check(call, seconds=None):
 
 
 def _copy(model):
-    """Return what is wrong with cloning an estimator whose parameters are wrong."""
+    """Return violations in cloning an estimator whose parameters are wrong."""
     before = freeze(vars(model))
     try:
         clone(model)
     except (TypeError, ValueError, RuntimeError, inputs.NotReadableError):
-        pass  # what cannot be copied, such as a generator
+        pass  # a value cannot be copied, such as a generator
     except Exception as error:
         return [("type of error of clone", f"{type(error).__name__}: {error}")]
     changed = difference(before, freeze(vars(model)))
@@ -232,7 +232,7 @@ def _judge_error(call, error):
 
 
 def _raised_by(frames):
-    """Return which of scikit-learn and skcnn raised an error, or called what raised it."""
+    """Return which of scikit-learn and skcnn raised an error, or called the code that did."""
     for frame in reversed(frames):
         parts = Path(frame.filename).parts
         if "sklearn" in parts or "skcnn" in parts:
@@ -241,7 +241,7 @@ def _raised_by(frames):
 
 
 def _judge_result(call, model, result):
-    """Return the outcome of a call that was accepted: what it gives must be finite."""
+    """Return the outcome of a call that was accepted: its result must be finite."""
     outcome = Outcome("accepted")
 
     def finite(what, values):
@@ -254,8 +254,8 @@ def _judge_result(call, model, result):
         if not missing and call.method != "predict":
             finite("result", result)
     elif call.estimator is ConvNetClassifier:
-        for name in ("filters_", "filter_intercept_", "coef_", "intercept_", "loss_curve_"):
-            finite(name, getattr(model, name))
+        for name, array in (arrays(model) | arrays(model, ["loss_curve_"])).items():
+            finite(name, array)
         outcome.violations += _use(model, "predict_proba", call)
     elif not missing:
         for name in ("mean_", "var_", "scale_"):
@@ -266,7 +266,7 @@ def _judge_result(call, model, result):
 
 
 def _use(model, method, call):
-    """Return what is wrong with a new model: it must work for the images it was fitted on."""
+    """Return violations of a new model: it must work for the images it was fitted on."""
     X, y = data()
     X = inputs.evaluate(call.arguments["X"], X=X, y=y, n=len(X))
     with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""Deep copies of values, made of dicts, tuples and bytes, which can be compared."""
+"""Deep copies of values that can be compared, and the arrays of a network by name."""
 
 import types
 from collections import deque
@@ -14,7 +14,7 @@ OPAQUE = (type, types.FunctionType, types.MethodType, types.ModuleType, types.Ge
 def freeze(value, within=()):
     """Return a deep copy that equals that of another value only if they are the same to the bit.
 
-    ``within`` are the ids of what the value is a part of.
+    ``within`` are the ids of the objects that contain the value.
     """
     kind = type(value).__name__
 
@@ -26,7 +26,7 @@ def freeze(value, within=()):
     if isinstance(value, ATOMS):
         return kind, value
     if isinstance(value, (float, complex, np.generic)):
-        return kind, repr(value)  # tells -0.0 from 0.0, and NaN is itself
+        return kind, repr(value)  # distinguishes -0.0 from 0.0, and equates NaN
     if isinstance(value, np.ma.MaskedArray):
         return kind, part(np.asarray(value.data)), part(np.ma.getmaskarray(value))
     if isinstance(value, np.ndarray):
@@ -67,3 +67,13 @@ def difference(one, other, path=""):
         found = (difference(*pair, path) for pair in zip(one, other))
         return next(filter(None, found), None)
     return None if one == other else f"{path}: {str(one)[:60]} -> {str(other)[:60]}"
+
+
+def arrays(model, names=("filters_", "filter_intercept_", "coefs_", "intercepts_")):
+    """Return the weights and intercepts of each layer, by name."""
+    found = {}
+    for name in names:
+        value = getattr(model, name)
+        of_layers = value if isinstance(value, list) else [value]
+        found |= {f"{name}[{k}]": array for k, array in enumerate(of_layers)}
+    return found

@@ -18,11 +18,9 @@ from skcnn import ConvNetClassifier, ImageScaler
 
 from . import inputs
 from .bad import TooLong, limited, unexpected
-from .deep import difference, freeze
+from .deep import arrays, difference, freeze
 
-WEIGHTS = ("filters_", "filter_intercept_", "coef_", "intercept_")
-
-# Equal values in other dtypes; the first of each is the one that is computed in.
+# Dtypes that hold the same values, by the dtype of the computation.
 DTYPES = {
     "f8": ["f8", "u1", "i8", ">f8", ">i4", "f2", "i2", "g"],
     "f4": ["f4", ">f4"],
@@ -42,7 +40,7 @@ NO_BUFFER = ("memoryview", "pd.", "sparse.")  # not for every dtype
 
 @dataclass(frozen=True)
 class GoodNetwork:
-    """A network, its data, and what is to be the same for it."""
+    """A network, its data, and a variant of the data that must give the same results."""
 
     parameters: dict
     shape: tuple  # of an image
@@ -78,18 +76,18 @@ class GoodNetwork:
 
 @dataclass
 class Findings:
-    """What was found wrong, as pairs of a kind and details."""
+    """Violations, as pairs of a kind and details."""
 
     violations: list = field(default_factory=list)
 
     def same(self, kind, one, other):
-        """Expect the same to the bit."""
+        """Expect equality to the bit."""
         one, other = freeze(one), freeze(other)
         if one != other:
             self.violations.append((kind, difference(one, other)))
 
     def close(self, kind, one, other, tolerance):
-        """Expect the same within a part of the greatest value, or of 1 where that is less."""
+        """Expect equality within a tolerance, relative to the greatest value if that is above 1."""
         one, other = np.asarray(one, float), np.asarray(other, float)
         if one.shape != other.shape:
             self.violations.append((kind, f"shapes {one.shape} and {other.shape}"))
@@ -100,7 +98,7 @@ class Findings:
 
 
 def _violations(check, seconds):
-    """Return what a check finds, with its error if there is one, and its warnings."""
+    """Return the violations that a check finds, with its error, if any, and its warnings."""
     found = Findings()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -115,7 +113,7 @@ def _violations(check, seconds):
 
 
 def good_network(choose):
-    """Choose a network, what it learns from, and another layout of that."""
+    """Choose a network, its data, and another layout of the data."""
     shape = choose(
         [
             *((4, 4), (5, 5), (1, 9), (7, 1), (3, 6), (1, 1), (2, 2), (6, 5, 3), (4, 4, 1)),
@@ -125,9 +123,9 @@ def good_network(choose):
     n, n_classes = choose(range(6, 31)), choose([2, 3, 4])
     solver = choose(["sgd", "adam", "adam", "sgd", "lbfgs"])
     parameters = {
-        "K": choose(range(1, 10)),
-        "n_filters": choose(range(1, 10)),
-        "pool_size": choose([1, 2, 3, 4]),
+        **good_layers(choose),
+        "hidden_layer_sizes": choose([(), (), 3, (5,), [4, 3]]),
+        "dropout": choose([0.0, 0.0, 0.5, 0.2]) if solver != "lbfgs" else 0.0,
         "fit_intercept": choose([True, True, False]),
         "freeze": choose([None, None, None, "filters", "dense"]),
         "solver": solver,
@@ -166,8 +164,28 @@ def good_network(choose):
     )
 
 
+def good_layers(choose):
+    """Choose the convolution layers: a number of filters, or a tuple of one to three."""
+    K, pool_size = range(1, 10), [1, 2, 3, 4, "global"]
+    n_layers = choose([None, None, 1, 2, 2, 3])
+    if n_layers is None:
+        return {"n_filters": choose(K), "K": choose(K), "pool_size": choose(pool_size)}
+
+    def one_or_several(options):
+        return choose(options) if choose([True, False]) else several(options)
+
+    def several(options):
+        return tuple(choose(options) for _ in range(n_layers))
+
+    return {
+        "n_filters": several(range(1, 10)),
+        "K": one_or_several(K),
+        "pool_size": one_or_several(pool_size),
+    }
+
+
 def check_network(network, seconds=None):
-    """Return what is wrong with a network, as pairs of a kind and details."""
+    """Return the violations of a network, as pairs of a kind and details."""
 
     def check(found):
         fitted = {}
@@ -195,9 +213,10 @@ def _check_kernels(network, kernels, found):
         found.violations.append(("probabilities", "not in [0, 1]"))
     tolerance = 1e-6 if network.computed == "f4" else 1e-12
     found.close("probabilities that sum to 1", P.sum(axis=1), np.ones(network.n), tolerance)
-    for name in (*WEIGHTS, "initial_filters_"):
-        if getattr(model, name).dtype != network.computed:
-            found.violations.append((f"dtype of {name}", str(getattr(model, name).dtype)))
+    for name, array in (arrays(model) | arrays(model, ["initial_filters_"])).items():
+        if array.dtype != network.computed:
+            found.violations.append((f"dtype of {name}", str(array.dtype)))
+    _check_shapes(network, model, found)
 
     found.same(f"repetition, kernels {kernels}", state, vars(_fit(network, X)))
     with np.errstate(all="raise"):
@@ -205,9 +224,9 @@ def _check_kernels(network, kernels, found):
 
     variant = network.variant
     before = freeze(variant)
-    learnt = (*WEIGHTS, "loss_curve_", "accuracy_curve_", "n_iter_", "t_")
+    learnt = ("loss_curve_", "accuracy_curve_", "n_iter_", "t_")
     one, other = (
-        {name: getattr(learner, name) for name in learnt}
+        arrays(learner) | {name: getattr(learner, name) for name in learnt}
         for learner in (model, _fit(network, variant))
     )
     found.same(f"a model of equal values of {network.dtype}", one, other)
@@ -224,8 +243,30 @@ def _check_kernels(network, kernels, found):
     return model
 
 
+def _check_shapes(network, model, found):
+    """The weights have the documented shapes."""
+    H, W, *_ = network.shape
+    rows, columns, n_channels = H, W, network.shape[2:]
+    n_layers = len(model.filters_) if isinstance(model.filters_, list) else 1
+    expected, shape = {}, {name: network.parameters[name] for name in ("n_filters", "K")}
+    for k in range(n_layers):
+        F, K = (value[k] if isinstance(value, (tuple, list)) else value for value in shape.values())
+        sides = (1 if rows == 1 else K), (1 if columns == 1 else K)
+        expected[f"filters_[{k}]"] = (F, *sides, *n_channels)
+        expected[f"filter_intercept_[{k}]"] = (F,)
+        rows, columns, _ = model._network.convolutions[k].out_shape
+        n_channels = (F,)
+    hidden = network.parameters["hidden_layer_sizes"]
+    hidden = hidden if isinstance(hidden, (tuple, list)) else (hidden,)
+    n_outputs = 1 if network.n_classes == 2 else network.n_classes
+    sizes = rows * columns * F, *hidden, n_outputs
+    for k, pair in enumerate(zip(sizes, sizes[1:])):
+        expected |= {f"coefs_[{k}]": pair, f"intercepts_[{k}]": pair[1:]}
+    found.same("shapes", expected, {name: array.shape for name, array in arrays(model).items()})
+
+
 def _check_predictions(network, model, P, found):
-    """All methods agree, and a batch with its parts."""
+    """All methods agree, and a batch agrees with its parts."""
     X, y, _ = network.data
     tolerance = 1e-5 if network.computed == "f4" else 1e-11
     T = model.decision_function(X)
@@ -236,10 +277,11 @@ def _check_predictions(network, model, P, found):
     clear = np.diff(np.sort(P, axis=1), axis=1)[:, -1] > tolerance
     found.same("labels", model.predict(X)[clear], labels[clear])
     found.same("score", float(model.score(X, y)), float(np.mean(model.predict(X) == y)))
-    maps = model.feature_maps(X)
-    H, W = network.shape[:2]
-    if maps.shape != (network.n, H, W, model.n_filters) or not (maps >= 0).all():
-        found.violations.append(("feature maps", f"of shape {maps.shape}, or negative"))
+    for k, layer in enumerate(model._network.convolutions):
+        maps = model.feature_maps(X, layer=k)
+        H, W = layer.in_shape[:2]
+        if maps.shape != (network.n, H, W, layer.n_filters) or not (maps >= 0).all():
+            found.violations.append((f"feature maps {k}", f"of shape {maps.shape}, or negative"))
 
 
 def _parts(n):
@@ -247,7 +289,7 @@ def _parts(n):
 
 
 def _check_stream(network, found):
-    """A stream that is pickled in the middle goes on to the bit."""
+    """A stream that is pickled in the middle continues with the same bits."""
     X, y, s = network.data
     streams = {"early_stopping": False, "class_weight": None, "learning_rate": "constant"}
     parameters = {**network.parameters, **streams}
@@ -264,25 +306,21 @@ def _check_stream(network, found):
     found.same("a stream that was pickled", vars(model), vars(restored))
 
 
-def _check_agreement(network, arrays, loops, found):
-    """The kernels agree but for rounding.
+def _check_agreement(network, in_arrays, in_loops, found):
+    """The kernels agree up to rounding.
 
-    Adam divides a gradient by its size, even one that is nothing but rounding, and L-BFGS searches
-    along a line until a bound is met: a step may then be another one.
+    Adam normalises a gradient even where it is only rounding error, and L-BFGS stops its line
+    search at a threshold: their steps may differ by more.
     """
     tolerance = {"f8": 1e-7, "f4": 1e-4}[network.computed]
     solver = network.parameters["solver"]
     if solver == "lbfgs":
         tolerance = {"f8": 1e-4, "f4": 0.1}[network.computed]
     elif solver == "adam" and network.computed == "f4":
-        tolerance = 2 * network.parameters["eta"] * max(1, arrays.t_)
-    for name in WEIGHTS:
-        found.close(
-            f"kernels, {solver}, {network.computed}",
-            getattr(arrays, name),
-            getattr(loops, name),
-            tolerance,
-        )
+        tolerance = 2 * network.parameters["eta"] * max(1, in_arrays.t_)
+    kind, others = f"kernels, {solver}, {network.computed}", arrays(in_loops)
+    for name, array in arrays(in_arrays).items():
+        found.close(kind, array, others[name], tolerance)
 
 
 @dataclass(frozen=True)
@@ -322,7 +360,7 @@ SCALER_LAYOUTS = [
 
 
 def good_scaler(choose):
-    """Choose a scaler and what it learns from."""
+    """Choose a scaler and its images."""
     layout = choose(SCALER_LAYOUTS)
     dtype = choose(["f8", "f4", "u1", "i8", ">f8", ">f4", "i2"])
     if dtype.startswith(">") and any(name in layout for name in NO_BUFFER):
@@ -347,7 +385,7 @@ def good_scaler(choose):
 
 
 def check_scaler(case, seconds=None):
-    """Return what is wrong with a scaler, as pairs of a kind and details."""
+    """Return the violations of a scaler, as pairs of a kind and details."""
 
     def check(found):
         with np.errstate(all="raise" if case.raising else "warn"):
@@ -361,7 +399,7 @@ def _check_scaler(case, found):
     s = inputs.evaluate(case.weights, n=case.n)
 
     def unchanged(method, *args, **kwargs):
-        """Return what a method gives for a new copy of the images, which it must not change."""
+        """Return the result of a method for a new copy of the images, which it must not change."""
         X = inputs.evaluate(case.layout, X=images.copy())
         before = freeze(X)
         result = method(X, *args, **kwargs)
@@ -430,10 +468,9 @@ def _check_scaler(case, found):
 
 
 def _fit_transform(case, unchanged, s):
-    """Return images of a new scaler, or None where rows do not tell their channels."""
-    if case.parameters["per"] == "channel" and "rows(X)" in case.layout:
-        return None
+    """Return images of a new scaler; None for masked images, whose hidden values it would use."""
     if "mask=" in case.layout:
         return None
-    scaler = ImageScaler(**case.parameters)
+    image_shape = case.shape if "rows(X)" in case.layout else None
+    scaler = ImageScaler(**case.parameters, image_shape=image_shape)
     return unchanged(scaler.fit_transform, sample_weight=s)

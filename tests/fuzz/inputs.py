@@ -1,11 +1,10 @@
 """Inputs of the public methods, as pieces of Python source.
 
-``evaluate`` turns a source into a new value. In it stand NumPy, pandas and SciPy's sparse arrays,
-the classes below, and what is to be changed: valid images ``X``, labels ``y`` and their number
-``n``.
+``evaluate`` turns a source into a new value. A source may use NumPy, pandas, SciPy's sparse arrays,
+the classes below, valid images ``X``, their labels ``y`` and their number ``n``.
 
-A ``choose`` is a function that returns one of some options: `chooser` makes one of a seed, and
-hypothesis has its own, which shrinks towards the first option.
+A ``choose`` is a function that returns one of several options. `chooser` makes one from a seed;
+that of hypothesis shrinks towards the first option.
 """
 
 import datetime
@@ -23,16 +22,16 @@ from skcnn import ConvNetClassifier, ImageScaler
 
 
 def chooser(*seed):
-    """Return a function that chooses one of some options, by a seed of several whole numbers."""
+    """Return a function that chooses one of several options, from a seed of integers."""
     random = np.random.default_rng(seed)
     return lambda options: options[random.integers(len(options))]
 
 
-# Objects that cannot be read, or not as others can.
+# Objects that cannot be read, or only by some protocols.
 
 
 class NotReadableError(Exception):
-    """An error of the user's own object."""
+    """An error that the object of a user raises."""
 
 
 def _raise(self, *args, **kwargs):
@@ -56,7 +55,7 @@ class RaisesBool:
 
 
 class HasArray:
-    """What can be converted to an array, which it may share."""
+    """An object that can be converted to an array, and may share its memory."""
 
     def __init__(self, array):
         self.array = array
@@ -147,6 +146,19 @@ ODD = [
     *("pd.Series([1.0])", "sparse.csr_array(np.eye(2))", "np.ma.masked", "range(3)"),
 ]
 
+# Tuples and lists that are no sizes of layers, and some that may be.
+NO_SIZES = [
+    *("(0,)", "(-1,)", "(2.0,)", "(True,)", "[np.True_]", "('2',)", "(None,)", "(np.nan,)"),
+    *("((2,),)", "([2],)", "(2, 0)", "(2, 2.5)", "(np.array(2),)", "(np.ones(2),)", "(pd.NA,)"),
+    *("(RaisesNumber(),)", "(RaisesBool(),)", "(RaisesLen(),)", "('Global',)", "(b'global',)"),
+    *("(np.inf,)", "(1j,)", "(np.array(['global', 'global']),)", "(Fraction(2),)", "({},)"),
+    *("(pd.Series([2, 2]),)", "(sparse.csr_array(np.eye(2)),)", "'Global'", "np.array([2, 2])"),
+]
+ODD_SIZES = [
+    *("'global'", "('global',)", "np.str_('global')", "('global', 1)", "[2]", "(2, 2)", "[2] * 3"),
+    *("(np.int64(2),)", "(10**400,)", "(2**40, 2)", "(2, 2**63)", "(1,) * 20", "(np.uint8(2), 2)"),
+]
+
 # Values for one parameter.
 ODD_PARAMETERS = {
     "class_weight": [
@@ -165,6 +177,8 @@ ODD_PARAMETERS = {
         *("2**32", "np.random.default_rng(0)", "np.random", "np.random.RandomState", "[1, 2]"),
         "np.random.SeedSequence(0)",
     ],
+    **dict.fromkeys(("K", "n_filters", "pool_size", "hidden_layer_sizes"), NO_SIZES + ODD_SIZES),
+    "dropout": ["1", "1.0", "-0.1", "np.float32(0.5)", "1 - 1e-16", "np.nextafter(1, 0)", "(0.5,)"],
     "batch_size": ["'Auto'", "10**9", "13"],
     "n_iter_no_change": ["-np.inf", "10**9"],
     "freeze": ["'filter'", "'both'", "['filters', 'dense']"],
@@ -174,7 +188,7 @@ ODD_PARAMETERS = {
     "learning_rate": ["'invscaling'", "0.1", "np.array(['constant', 'adaptive'])"],
 }
 
-# Images that nothing can be made of, for whatever is to be done with them.
+# Invalid images, for any method.
 NO_IMAGES = [
     *("None", "'text'", "b'bytes'", "{}", "{'a': [1]}", "set()", "object()", "1", "np.array(3)"),
     *("[]", "[[], []]", "np.array([])", "X[0].ravel()", "X.reshape(n, -1, 1, 1, 1)"),
@@ -207,7 +221,7 @@ OTHER_IMAGES = [
     *("np.ones((n, 17))", "np.ones((n, 4, 4, 3))", "pd.DataFrame(rows(X)[:, 1:])"),
     *("memoryview(np.ones((n, 3, 3)))", "HasArray(np.ones((n, 5, 5)))"),
 ]
-# Images that may be fine.
+# Images that may be valid.
 ODD_IMAGES = [
     *("X * 1e305", "one(X, 1e308)", "X * 1e-310", "np.full(X.shape, 1e308)", "X.astype(object)"),
     *("X.astype(bool)", "X.astype(str)", "np.ma.array(X, mask=X > 1)", "memoryview(X)"),
@@ -225,7 +239,7 @@ ODD_IMAGES = [
     *("[[Fraction(1, 3)] * 16] * n", "np.array(X, dtype=object) * 10**300", "list(map(list, X))"),
 ]
 
-# Labels that nothing can be learnt from.
+# Labels that cannot be learnt.
 NO_LABELS = [
     *("None", "'text'", "5", "object()", "[]", "y[:0]", "y[:-1]", "np.r_[y, y]", "np.nan"),
     *("np.linspace(0, 1, n)", "np.c_[y, y]", "np.c_[y, y, y][..., None]", "[np.nan] * n"),
@@ -267,8 +281,11 @@ CLASSES = [
     *("[None, 1]", "np.zeros(3, 'M8[s]')", "object()", "range(3)", "[10**400, 1]", "[1j, 2j]"),
 ]
 
-# Which of these make a failure necessary, and where: a model that is there has its images.
+# Values that must be refused, of parameters and arguments.
 REFUSED = {
+    **dict.fromkeys(("K", "n_filters", "pool_size", "hidden_layer_sizes"), {*NO_SIZES}),
+    "dropout": {"1", "1.0", "-0.1", "(0.5,)"},
+    "layer": {*ODD} - {"0"},
     "X": {*NO_IMAGES},
     "X_val": {*NO_IMAGES, *MISSING, *OTHER_IMAGES} - {"None"},
     "y": {*NO_LABELS},
@@ -289,14 +306,16 @@ ARGUMENTS = {
     "y": [*NO_LABELS, *ODD_LABELS, *ODD],
     "sample_weight": [*NO_WEIGHTS, *ODD_WEIGHTS, *ODD],
     "classes": [*CLASSES, *ODD],
-    "copy": ODD,
+    **{"copy": ODD, "layer": ODD},
 }
 ARGUMENTS["X_val"], ARGUMENTS["y_val"] = ARGUMENTS["X"], ARGUMENTS["y"]
 
-# What the type of a parameter is; a value of another type must not be accepted.
+# Types of the parameters; a value of another type must be refused.
 TYPES = {
-    **dict.fromkeys(("K", "n_filters", "pool_size", "max_iter"), Integral),
-    **dict.fromkeys(("eta", "alpha", "momentum", "validation_fraction"), Real),
+    **dict.fromkeys(("K", "n_filters", "hidden_layer_sizes"), (Integral, tuple, list)),
+    "pool_size": (Integral, str, tuple, list),
+    "max_iter": Integral,
+    **dict.fromkeys(("eta", "alpha", "momentum", "validation_fraction", "dropout"), Real),
     **dict.fromkeys(("fit_intercept", "early_stopping", "warm_start"), (bool, np.bool_)),
     **dict.fromkeys(("solver", "learning_rate", "sampling", "per"), str),
     **dict.fromkeys(("copy", "with_mean", "with_std"), (bool, np.bool_)),
@@ -315,7 +334,8 @@ METHODS = {
         "fit": ["X", "y", "sample_weight", "X_val", "y_val"],
         "partial_fit": ["X", "y", "classes", "sample_weight"],
         **dict.fromkeys(("predict", "predict_proba", "predict_log_proba"), ["X"]),
-        **dict.fromkeys(("decision_function", "feature_maps"), ["X"]),
+        "decision_function": ["X"],
+        "feature_maps": ["X", "layer"],
         "score": ["X", "y", "sample_weight"],
     },
     ImageScaler: {
@@ -329,7 +349,7 @@ LEARNING = ("fit", "partial_fit", "fit_transform")
 
 @dataclass(frozen=True)
 class BadCall:
-    """A call with wrong values, and what it is called on."""
+    """A call with wrong values, and the estimator before it."""
 
     estimator: type
     state: str  # fresh, fitted, warm (fitted, with warm_start=True) or stream (of partial_fit)
@@ -380,7 +400,8 @@ class BadCall:
             if source in refused:
                 found.append(name)
         for name, source in self.wrong_parameters.items():
-            if learning and name in TYPES and not _has_type(evaluate(source), TYPES[name]):
+            refused = source in REFUSED.get(name, ())
+            if learning and (refused or not _has_type(evaluate(source), TYPES[name])):
                 found.append(name)
         return found
 
@@ -414,6 +435,12 @@ def bad_call(choose):
                 ]
             ),
         }
+        base |= choose(
+            [
+                *({}, {}, {"n_filters": (2, 3)}, {"hidden_layer_sizes": (3,), "dropout": 0.5}),
+                {"n_filters": (2, 2), "K": (3, 2), "pool_size": (2, "global"), "dropout": 0.2},
+            ]
+        )
         if method == "fit" and state in ("fresh", "fitted"):
             base |= choose(
                 [
@@ -421,13 +448,20 @@ def bad_call(choose):
                     *({"class_weight": "balanced"}, {"learning_rate": "adaptive"}),
                 ]
             )
+        if base.get("solver") == "lbfgs":
+            base["dropout"] = 0.0
         if choose([False, True, True, False, False]):
             base["random_state"] = "user's"  # a RandomState
         valid |= {name: "y" for name in ("y",) if name in methods[method]}
         if method == "partial_fit" and state == "fresh":
             valid["classes"] = "[0, 1, 2]"
     else:
-        base = choose([{}, {"per": "channel"}, {"with_mean": False}, {"copy": False}])
+        base = choose(
+            [
+                *({}, {"per": "channel"}, {"with_mean": False}, {"copy": False}),
+                {"image_shape": (4, 4)},
+            ]
+        )
     if "sample_weight" in methods[method] and choose([False, False, True]):
         valid["sample_weight"] = "np.arange(n) % 3 + 0.5"
 
@@ -438,7 +472,7 @@ def bad_call(choose):
         if on_parameter:
             name = choose(parameters)
             odd = ODD + 3 * ODD_PARAMETERS.get(name, [])
-            if name == "n_filters":
+            if name in ("n_filters", "hidden_layer_sizes"):
                 odd = [value for value in odd if value != "10**6"]  # it may fit into memory
             wrong_parameters[name] = choose(odd)
         else:
@@ -449,7 +483,7 @@ def bad_call(choose):
             if name == "y_val":
                 valid["X_val"] = "X"
     if len(wrong_parameters) > 1 and "max_iter" in wrong_parameters:
-        del wrong_parameters["max_iter"]  # with tol=None it would go on for as long as it is told
+        del wrong_parameters["max_iter"]  # with tol=None all of these epochs would be run
     return BadCall(
         estimator,
         state,

@@ -1,7 +1,7 @@
-"""Ctrl-C at any line of skcnn: the estimator is then the old one or the new one.
+"""Ctrl-C at any line of skcnn: the estimator is then in its old state or its new one.
 
-A `Scene` is a call on an estimator. It is made once without an interrupt, and then anew for every
-line that runs in it, with a KeyboardInterrupt at that line.
+A `Scene` is a call of a method. It is run once without an interrupt, and then anew for every line
+that it runs, with a KeyboardInterrupt at that line.
 """
 
 import os
@@ -78,11 +78,11 @@ class Scene:
     name : str
     parameters : dict
     method : str
-        What is called.
+        Name of the method that is interrupted.
     before : str or None
         The method that was called before, with other data.
     wrong : dict or None
-        Parameters, or "X": what is wrong with the call, so that it raises ValueError.
+        Wrong parameters, or a wrong value in "X", with which the call raises ValueError.
     kernels : str
         SKCNN_FAST.
     users_state : bool
@@ -154,6 +154,8 @@ def scenes():
     warm, after_fit = {**short, "warm_start": True}, {"before": "fit"}
     stream = {"method": "partial_fit", "before": "partial_fit"}
     sgd = {**short, "solver": "sgd"}
+    layers = {"n_filters": (2, 2), "pool_size": (2, "global"), "hidden_layer_sizes": (3,)}
+    several = {**short, **layers, "dropout": 0.5}
     diverging = {"wrong": {"eta": 1e308}, "users_state": True}
     found = []
     for kernels in "01":
@@ -169,6 +171,8 @@ def scenes():
                 "early stopping", {**short, "early_stopping": True}, kernels=kernels, **after_fit
             ),
             Scene("lbfgs", {**short, "solver": "lbfgs"}, kernels=kernels, **after_fit),
+            Scene("several layers", several, kernels=kernels, users_state=True, **after_fit),
+            Scene("stream of several layers", several, kernels=kernels, **stream),
             Scene("infinite X", short, kernels=kernels, wrong={"X": np.inf}, **after_fit),
             Scene("diverging", sgd, kernels=kernels, **diverging, **after_fit),
             Scene("diverging stream", sgd, kernels=kernels, **diverging, **stream),
@@ -202,7 +206,7 @@ def each_line_once():
 
 
 class BlasThreads:
-    """Tells whether BLAS has as many threads as at first."""
+    """Checks that BLAS has as many threads as before."""
 
     def __init__(self):
         self._controller = ThreadpoolController().select(user_api="blas")
@@ -217,12 +221,12 @@ class BlasThreads:
         return [pool["num_threads"] for pool in self._controller.info()]
 
     def check(self, violations, when):
-        """Note a violation if there are more threads, or fewer."""
+        """Add a violation if there are more threads, or fewer."""
         if self.now() != self._before:
             violations.append(("threads of BLAS", f"{when}: {self._before} -> {self.now()}"))
 
     def restore(self):
-        """Put all right again, so that one violation does not cause others: locks too."""
+        """Restore threads and locks, so that one violation does not cause others."""
         for pool, n_threads in zip(self._controller.lib_controllers, self._before):
             pool.set_num_threads(n_threads)
         for item, state in self._counters:
@@ -231,7 +235,7 @@ class BlasThreads:
 
 
 def check(scene, at, blas, seconds=None):
-    """Interrupt a call at one line; return that line, and what is wrong, as pairs."""
+    """Interrupt a call at one line; return that line, and the violations as pairs."""
     violations, interrupt = [], Interrupt(at)
     try:
         with limited(seconds):

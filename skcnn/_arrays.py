@@ -1,0 +1,170 @@
+"""Kernels on whole arrays: each backward stands below its forward.
+
+Shapes, in the letters of the mathematics, for n images of H x W pixels and C channels, F filters,
+pooling windows of p x q pixels; H' = H//p and W' = W//q. The axis of the images is the last, so
+that NumPy's inner loops are long, and A of one layer is X of the next::
+
+    X        images, or A of the layer before  (C, H, W, n)
+    patches  values that a filter covers, tap  (height * width * C, H * W * n)
+             by tap, for every pixel
+    W, b     filters and their intercepts      (F, height, width, C), (F,)
+    Z        response, without b               (F, H, W, n)
+    M        maximum of each window            (F, H', W', n)
+    A        ReLU of M + b                     (F, H', W', n)
+    V, c     dense weights and intercepts      (n_outputs, n_in), (n_outputs,)
+    T        outputs of a dense layer          (n_outputs, n)
+
+With gathered patches, the convolution and its gradients are one matrix product each. The intercept,
+which is constant within a window, is added after pooling, and ReLU is applied last: the result is
+the same, for less work. A backward function writes gradients of the loss into its ``out_x``
+arguments, except those that are None.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+# On processors with AVX-512, OpenBLAS has special kernels for matrix products of up to a million
+# multiplications. In pieces of this size the products of a convolution, which are long and narrow,
+# took half the time, and those of its gradient a third; on other processors as long as before.
+PRODUCT_WORK = 10**6
+SHORTEST_PIECE = 64  # pixels; for less, the overhead of a product is greater than the gain
+
+
+class Patches:
+    """Images with padding around them, and the patches gathered from them.
+
+    Parameters
+    ----------
+    shape : tuple (C, H, W, n)
+    kernel : tuple
+        Height and width of the filters.
+    dtype : dtype
+    reverse : bool, default=False
+        Whether the padding is that for the filters reversed.
+
+    Attributes
+    ----------
+    interior : ndarray of shape (C, H, W, n)
+        The images, a view of the padded array.
+    gathered : ndarray of shape (height * width * C, H * W * n)
+        The patches of the last `gather`.
+    """
+
+    def __init__(self, shape, kernel, dtype, reverse=False):
+        (C, H, W, n), (height, width) = shape, kernel
+        padded = np.zeros((C, H + height - 1, W + width - 1, n), dtype)
+        # Padding is side // 2 before an image and (side - 1) // 2 after it.
+        top, left = ((side - 1) // 2 if reverse else side // 2 for side in kernel)
+        self.interior = padded[:, top : top + H, left : left + W]
+        windows = sliding_window_view(padded, kernel, axis=(1, 2))  # (C, H, W, n, height, width)
+        self._windows = windows.transpose(4, 5, 0, 1, 2, 3)
+        self._patches = np.empty((height, width, C, H, W, n), dtype)
+        self.gathered = self._patches.reshape(height * width * C, -1)
+
+    def gather(self):
+        """Return the patches of the images in the interior."""
+        self._patches[...] = self._windows
+        return self.gathered
+
+
+def conv_forward(patches, W, out):
+    """Z[f, q] = sum_k W[f, k] * patches[k, q] for every pixel q of every image."""
+    F, n_taps = len(W), len(patches)
+    n = n_pieces(patches.shape[1], F * n_taps)
+    Z = in_pieces(out.reshape(F, -1), n)
+    np.matmul(W.reshape(F, n_taps), in_pieces(patches, n), out=Z)
+    return out
+
+
+def conv_backward(dZ, patches, out_W):
+    """dloss/dW[f, k] = sum_q dloss/dZ[f, q] * patches[k, q]."""
+    F, n_taps = len(dZ), len(patches)
+    n = n_pieces(patches.shape[1], F * n_taps)
+    products = np.matmul(in_pieces(dZ.reshape(F, -1), n), in_pieces(patches, n).swapaxes(-2, -1))
+    out_W[...] = products.reshape(-1, F, n_taps).sum(axis=0).reshape(out_W.shape)
+
+
+def reversed_filters(W):
+    """The filters (C, height, width, F) whose response to dloss/dZ is dloss/dX.
+
+    dloss/dX[c, i, j] = sum_{u,v,f} W[f, u, v, c] * dloss/dZ[f, i - u, j - v]: a convolution in the
+    strict sense, that is, the response to filters with rows and columns in reverse order.
+    """
+    return W[:, ::-1, ::-1].transpose(3, 1, 2, 0)
+
+
+def n_pieces(length, others):
+    """Return the number of pieces into which to split a matrix product along its longest axis.
+
+    Parameters
+    ----------
+    length : int
+        Of this axis.
+    others : int
+        Product of the lengths of the other two.
+    """
+    wanted = -(-length * others // PRODUCT_WORK)
+    for n in range(wanted, 4 * wanted):
+        if length % n == 0 and length // n >= SHORTEST_PIECE:
+            return n
+    return 1
+
+
+def in_pieces(rows, n):
+    """Return a view of an array (m, length) in n pieces of its last axis, (n, m, length // n)."""
+    return rows.reshape(len(rows), n, -1).swapaxes(0, 1)
+
+
+def pool_forward(Z, size, axis, out):
+    """M = maximum of each ``size`` values along an axis; a remainder at the end is dropped."""
+    return np.max(windows(Z, size, axis), axis=axis + 1, out=out)
+
+
+def pool_backward(dM, Z, M, size, axis, out):
+    """dloss/dZ = dloss/dM at the first maximum of each window, else 0.
+
+    ``dM`` is overwritten. A remainder at the end of ``out`` is left as it is, which is 0.
+    """
+    corners = (np.moveaxis(windows(array, size, axis), axis + 1, 0) for array in (Z, out))
+    for corner, of_corner in zip(*corners):
+        np.equal(corner, M, out=of_corner)
+        of_corner *= dM
+        dM -= of_corner  # 0 for later corners of the same value
+    return out
+
+
+def windows(Z, size, axis):
+    """Return a view of an array whose axis is split in two: windows, and values of a window."""
+    n = Z.shape[axis] // size
+    whole = Z[(slice(None),) * axis + (slice(n * size),)]
+    return whole.reshape(*Z.shape[:axis], n, size, *Z.shape[axis + 1 :], copy=False)
+
+
+def relu_forward(M, b, out):
+    """A = M + b where that is positive, else 0."""
+    np.add(M, b[:, np.newaxis, np.newaxis, np.newaxis], out=out)
+    return np.maximum(out, 0, out=out)
+
+
+def relu_backward(dA, A, out_b=None):
+    """dloss/dM = dloss/dA where A is positive, else 0, in place; dloss/db is its sum."""
+    dA *= A > 0
+    if out_b is not None:
+        np.sum(dA.reshape(len(dA), -1), axis=1, out=out_b)
+
+
+def dense_forward(A, V, c, out):
+    """T = V A + c."""
+    np.matmul(V, A, out=out)
+    out += c[:, np.newaxis]
+    return out
+
+
+def dense_backward(dT, A, V, out_V, out_c, out_A):
+    """dloss/dV = dloss/dT A'; dloss/dc = sum_n dloss/dT; dloss/dA = V' dloss/dT."""
+    if out_V is not None:
+        np.matmul(dT, A.T, out=out_V)
+    if out_c is not None:
+        np.sum(dT, axis=1, out=out_c)
+    if out_A is not None:
+        np.matmul(V.T, dT, out=out_A)

@@ -1,0 +1,473 @@
+"""Base class of the estimators: validate -> encode -> train -> store."""
+
+import copy
+import warnings
+from contextlib import contextmanager
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _images, _solvers
+from ._failure import all_or_nothing, quietly, shallow_copy
+from ._holdout import hold_out
+from ._network import BlockWorkspace, Network, Parameters
+from ._objective import Objective, Pool
+from ._threads import threads
+from ._training import CURVES, Callbacks, Monitor
+
+LARGEST_FLOAT = float(np.finfo(np.float64).max)
+
+# Greatest number of weights; a training needs memory for about six times as many numbers.
+LARGEST_NETWORK = 2**28
+
+
+class BaseConvNet(CallbackSupportMixin, BaseEstimator):
+    """Convolutional network; subclasses turn its outputs into predictions.
+
+    It has the parameters, the fitted attributes but those of targets, and the training. A subclass
+    has ``fit``, ``partial_fit`` and ``predict``, and implements ``_validation_data``, which encodes
+    validation targets as those of ``fit``.
+    """
+
+    _parameter_constraints: dict = {
+        "K": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "n_filters": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "pool_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"global"}),
+            tuple,
+            list,
+        ],
+        "hidden_layer_sizes": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "fit_intercept": ["boolean"],
+        "freeze": [StrOptions({"filters", "dense"}), None],
+        "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
+        "eta": [Interval(Real, 0, LARGEST_FLOAT, closed="right")],
+        "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "alpha": [Interval(Real, 0, LARGEST_FLOAT, closed="both")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "sampling": [StrOptions({"shuffle", "replacement", "sequential"})],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, LARGEST_FLOAT, closed="both"), None],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+        "image_shape": [tuple, list, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @quietly
+    def feature_maps(self, X, layer=0):
+        """Return the responses of the filters after ReLU, before pooling.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
+            Images, in any layout with as many values as those of :meth:`fit`.
+
+        layer : int, default=0
+            Convolution layer, counted from 0.
+
+        Returns
+        -------
+        A : ndarray of shape (n_samples, H, W, n_filters)
+            Responses, non-negative; H and W are those of the layer's input, which for the layers
+            after the first are those of the pooled maps of the layer before.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        check_is_fitted(self)
+        n_layers = len(self._network.convolutions)
+        if not isinstance(layer, Integral) or isinstance(layer, bool) or not 0 <= layer < n_layers:
+            raise ValueError(
+                f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}: the network has "
+                f"{n_layers} convolution layers."
+            )
+
+        def feature_maps(X, map):
+            parameters = Parameters(self._network, self._values())
+            return BlockWorkspace(self._network, parameters, X.shape[0]).feature_maps(X, layer)
+
+        return self._apply(feature_maps, X)
+
+    def __copy__(self):
+        """Return a copy with curves of its own, as `partial_fit` extends them in place."""
+        copied = shallow_copy(self)
+        for name in CURVES:
+            if hasattr(self, name):
+                setattr(copied, name, [*getattr(self, name)])
+        return copied
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.sparse = True
+        return tags
+
+    @contextmanager
+    def _training(self, X, y, sample_weight, n_epochs, resume):
+        """Wrap a training: call callbacks, own the random state, and undo everything if it fails.
+
+        Yields
+        ------
+        model : estimator
+            The copy to train, whose attributes this estimator takes over at the end.
+        callbacks : Callbacks
+        effects : list of callables
+            Called at the end, with the taking over.
+        """
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        source = self._random_state if resume else check_random_state(self.random_state)
+        with all_or_nothing(self) as (model, effects):
+            callbacks = Callbacks(context, self, model, X, y, sample_weight)
+            model._random_state = copy.deepcopy(source)
+            yield model, callbacks, effects
+            callbacks.end()
+            if not isinstance(self.random_state, Integral):
+                # Draws came from a copy: the user's own RandomState is advanced at the end.
+                drawn = model._random_state.get_state(legacy=False)
+                effects.append(partial(source.set_state, drawn))
+                model._random_state = source
+
+    def _validate(self, X, y="no_validation", *, reset):
+        """Return X as rows of numbers, and y if given; with reset, store the shape of an image.
+
+        Rows are neither converted nor copied: that is done a batch at a time.
+        """
+        X, shape = _images.flatten(X)
+        if not reset and shape is not None:
+            _images.check_shape(shape, self.image_shape_, self)
+        with _images.named_overflow("X"):
+            checked = validate_data(self, X, y, reset=reset, accept_sparse="csr")
+        if reset:
+            self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
+        return checked
+
+    def _set_apart(self, X, y, s, X_val, y_val):
+        """Return validation data, and the weights s with those of held-out samples set to 0.
+
+        The validation data are a tuple (X, y, s), the user's or held out, or None.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together, or neither of them.")
+        if X_val is not None:
+            return self._validation_data(X_val, y_val), s
+        if not self.early_stopping:
+            return None, s
+        rows = hold_out(X, y, s, self.validation_fraction, self._random_state)
+        if len(rows) == 0:
+            raise ValueError(
+                "early_stopping=True holds out a part of each class, but no class has two samples "
+                "that differ: pass X_val and y_val, or set early_stopping=False."
+            )
+        without = s.copy()
+        without[rows] = 0
+        return (X[rows], y[rows], s[rows]), without
+
+    def _reason_against_partial_fit(self):
+        """Return why ``partial_fit`` is not possible with these parameters, or None."""
+        reasons = {
+            "early_stopping": (True, "which holds out a part of all samples"),
+            "class_weight": ("balanced", "which needs the samples of all calls"),
+            "solver": ("lbfgs", "which has no steps on a part of the samples"),
+            "learning_rate": ("adaptive", "which compares the epochs of a training"),
+        }
+        for name, (value, reason) in reasons.items():
+            given = getattr(self, name)
+            if isinstance(given, (bool, np.bool_, str)) and given == value:
+                return f"partial_fit cannot be used with {name}={value!r}, {reason}. Use fit."
+        return None
+
+    def _layer_sizes(self):
+        """Return the sizes of the layers, a tuple for each parameter, by its name.
+
+        Raises
+        ------
+        ValueError
+            If a tuple has the wrong length, or an entry that is not a size.
+        """
+        n_filters = as_sizes("n_filters", self.n_filters)
+        sizes = {"n_filters": n_filters}
+        for name in ("K", "pool_size"):
+            given = getattr(self, name)
+            sizes[name] = as_sizes(name, given)
+            if not isinstance(given, (tuple, list)):
+                sizes[name] *= len(n_filters)
+            if len(sizes[name]) != len(n_filters):
+                raise ValueError(
+                    f"{name}={given} has {len(sizes[name])} entries, but n_filters="
+                    f"{self.n_filters} makes {len(n_filters)} convolution layers: give one for "
+                    "each layer, or one value for all of them."
+                )
+        sizes["hidden_layer_sizes"] = as_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
+        return sizes
+
+    def _check_sizes(self):
+        """Refuse parameters that ask for another network than the one to go on with."""
+        asked, found = self._layer_sizes(), {**self._sizes}
+        if self.image_shape is not None:
+            asked["image_shape"] = _images.with_channels(self.image_shape)
+            found["image_shape"] = _images.with_channels(self.image_shape_)
+        for name, value in asked.items():
+            given, fitted = getattr(self, name), found[name]
+            if value != fitted:
+                if name == "image_shape":
+                    fitted = self.image_shape_
+                elif not isinstance(given, (tuple, list)) and len({*fitted}) == 1:
+                    fitted = fitted[0]
+                raise ValueError(
+                    f"{name}={given}, but the model to go on with has {name}={fitted}: set it "
+                    "back, or call fit with warm_start=False."
+                )
+
+    def _initialise(self, n_outputs, dtype):
+        """Draw the weights of a new model, for images of ``image_shape_``."""
+        self._sizes = self._layer_sizes()
+        image_shape = _images.with_channels(self.image_shape_)
+        self._network = Network(image_shape, **self._sizes, n_outputs=n_outputs)
+        if self._network.n_parameters > LARGEST_NETWORK:
+            raise ValueError(
+                f"K={self.K}, n_filters={self.n_filters}, pool_size={self.pool_size} and "
+                f"hidden_layer_sizes={self.hidden_layer_sizes} make a network of more than "
+                f"{LARGEST_NETWORK} weights for images of shape {self.image_shape_} and "
+                f"{n_outputs} outputs: choose smaller or fewer filters, or larger pooling windows."
+            )
+        self._solver = None
+        dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
+        values = self._network.initial(self._random_state, dtype)
+        for name in (*CURVES, "initial_filters_"):
+            vars(self).pop(name, None)
+        self.n_iter_ = self.t_ = 0
+        self.loss_ = self.best_loss_ = np.nan
+        curves = {"loss_curve_": [], "accuracy_curve_": []}
+        vars(self).update(self._fitted(values, curves), **curves)
+        self.initial_filters_ = copy.deepcopy(self.filters_)
+
+    def _fitted(self, values, curves):
+        """Return the fitted attributes after more epochs: weights, losses, number of epochs.
+
+        Parameters
+        ----------
+        values : list of pairs of ndarrays
+            Weights and intercepts of each layer, in the layout of the network.
+        curves : dict of lists
+            Those of the new epochs.
+        """
+        network, losses = self._network, curves["loss_curve_"]
+        of_convolutions = values[: len(network.convolutions)]
+        filters, intercepts = map(list, zip(*of_convolutions))
+        if len(self.image_shape_) == 2:
+            filters[0] = filters[0][..., 0]
+        initial = getattr(self, "initial_filters_", filters)
+        initial = initial if isinstance(initial, list) else [initial]
+        if not isinstance(self.n_filters, (tuple, list)):
+            (filters,), (intercepts,), (initial,) = filters, intercepts, initial
+        of_denses = values[len(network.convolutions) :]
+        return {
+            "filters_": filters,
+            "initial_filters_": initial,
+            "filter_intercept_": intercepts,
+            "coefs_": [layer.to_coef(V) for layer, (V, _) in zip(network.denses, of_denses)],
+            "intercepts_": [c for _, c in of_denses],
+            "n_iter_": self.n_iter_ + len(losses),
+            "loss_": losses[-1] if losses else self.loss_,
+            "best_loss_": float(np.fmin.reduce([self.best_loss_, *losses])),
+        }
+
+    def _values(self):
+        """Return the weights and intercepts of each layer, in the layout of the network."""
+        network, filters, intercepts = self._network, self.filters_, self.filter_intercept_
+        if not isinstance(filters, list):
+            filters, intercepts = [filters], [intercepts]
+        of_convolutions = [
+            (W.reshape(layer.shapes[0]), b)
+            for layer, W, b in zip(network.convolutions, filters, intercepts)
+        ]
+        of_denses = [
+            (layer.from_coef(coef), c)
+            for layer, coef, c in zip(network.denses, self.coefs_, self.intercepts_)
+        ]
+        return of_convolutions + of_denses
+
+    def _continued(self, curves):
+        """Return the curves extended by those of more epochs."""
+        return {name: [*getattr(self, name, ()), *curve] for name, curve in curves.items()}
+
+    def _outputs(self, X):
+        """Return the outputs T for X, of shape (n, n_outputs)."""
+
+        def outputs(X, map):
+            parameters = Parameters(self._network, self._values())
+            return Pool(self._network, parameters, X.shape[0], map).outputs(X)
+
+        return self._apply(outputs, X)
+
+    def _apply(self, function, X):
+        """Return ``function(X, map)`` of the validated images, and check that it is finite."""
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        with threads() as map:
+            result = function(X, map)
+        if not np.isfinite(result).all():
+            raise ValueError(
+                f"X has values too large for a network of {self.intercepts_[-1].dtype}: scale the "
+                "images as those of fit were."
+            )
+        return result
+
+    def _solve(self, X, y, s, validation, callbacks, *, n_epochs, tol, start=0):
+        """Train for some epochs, or until the loss improves by less than tol; return the curves.
+
+        ``start`` is the epoch in the schedule of the learning rate.
+        """
+        if self.solver == "lbfgs" and self.dropout > 0:
+            raise ValueError(
+                f"dropout={self.dropout} cannot be used with solver='lbfgs', which minimises one "
+                "function, while dropout draws another at every step: set dropout=0, or "
+                "solver='adam' or 'sgd'."
+            )
+        samples = np.flatnonzero(s)  # samples of weight 0 are not visited
+        batch_size = 200 if self.batch_size == "auto" else int(self.batch_size)
+        batch_size = min(batch_size, len(samples))
+        with threads() as map:
+            objective = Objective(
+                self._network,
+                self._values(),
+                X,
+                y,
+                s / s[samples].mean(),
+                alpha=float(self.alpha),
+                dropout=float(self.dropout),
+                freeze=self.freeze,
+                fit_intercept=self.fit_intercept,
+                batch_size=len(s) if self.solver == "lbfgs" else batch_size,
+                map=map,
+            )
+            monitor = Monitor(
+                objective,
+                y,
+                s,
+                validation=validation,
+                plateau=_solvers.Plateau(tol, self.n_iter_no_change),
+                watch_validation=self.early_stopping,
+                eta=self.eta,
+                alpha=self.alpha,
+                verbose=self.verbose and n_epochs,
+            )
+            callbacks.fitted = lambda: {
+                **self._fitted(objective.values(), monitor.curves),
+                **self._continued(monitor.curves),
+            }
+            if self.solver == "lbfgs":
+                converged = self._descend_on_all(objective, monitor, callbacks, n_epochs, tol)
+            else:
+                epochs = range(start, start + n_epochs)
+                converged = self._descend_on_batches(
+                    objective, monitor, callbacks, samples, batch_size, epochs
+                )
+            monitor.finish()
+        if not converged and tol is not None and n_epochs > 0:
+            warnings.warn(
+                f"The training reached max_iter={n_epochs} epochs before the loss settled. Raise "
+                "max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
+                ConvergenceWarning,
+            )
+        vars(self).update(self._fitted(objective.values(), monitor.curves))
+        self.t_ += len(samples) * monitor.n_epochs
+        return monitor.curves
+
+    def _descend_on_all(self, objective, monitor, callbacks, n_epochs, tol):
+        """Run L-BFGS, and return whether it stopped for another reason than n_epochs."""
+
+        def loss_and_gradient(theta):
+            callbacks.begin_epoch()
+            return objective.loss_and_gradient(theta)
+
+        def after_iteration():
+            has_plateaued = monitor.after_epoch(slice(None))
+            return callbacks.end_epoch() or has_plateaued
+
+        if n_epochs == 0:
+            return False
+        if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
+            monitor.diverged()
+        return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
+
+    def _descend_on_batches(self, objective, monitor, callbacks, samples, batch_size, epochs):
+        """Run epochs of a stochastic solver, and return whether it stopped before the last."""
+        solver = self._stochastic_solver(objective)
+        period = max(1, int(self.max_iter))
+        rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
+        stop = False
+        for epoch in epochs:
+            callbacks.begin_epoch()
+            order = samples[_solvers.draw_order(len(samples), self.sampling, self._random_state)]
+            seed = self._random_state.randint(2**31) if self.dropout else None
+            objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed)
+            has_plateaued = monitor.after_epoch(order, solver.overflowed())
+            stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
+            if stop:
+                break
+        self._solver = self._solver_settings, solver
+        return stop
+
+    def _stochastic_solver(self, objective):
+        """Return a new solver, with the state of the last call's if the settings are the same."""
+        theta = objective.theta
+        sgd = self.solver == "sgd"
+        solver = _solvers.SGD(theta, float(self.momentum)) if sgd else _solvers.Adam(theta)
+        if self._solver is not None:
+            settings, last = self._solver
+            if settings == self._solver_settings:
+                solver.t = last.t
+                solver.memory[...] = last.memory
+        return solver
+
+    @property
+    def _solver_settings(self):
+        """Parameters on which the state of a stochastic solver depends."""
+        momentum = self.momentum if self.solver == "sgd" else None
+        return self.solver, momentum, self.freeze, self.fit_intercept
+
+
+def as_sizes(name, value):
+    """Return a parameter as a tuple with a size for each layer.
+
+    Raises
+    ------
+    ValueError
+        If an entry is not a size, or there is none, except for hidden layers.
+    """
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    allows_global = name == "pool_size"
+    allowed = "a whole number of at least 1" + (' or "global"' if allows_global else "")
+    for size in sizes:
+        if isinstance(size, str):
+            is_size = allows_global and size == "global"
+        else:
+            is_size = isinstance(size, Integral) and not isinstance(size, bool) and size >= 1
+        if not is_size:
+            raise ValueError(
+                f"{name}={value!r} must have {allowed} for each layer, but got {size!r}."
+            )
+    if not sizes and name != "hidden_layer_sizes":
+        raise ValueError(f"{name}={value!r} has no layer: give a number for each.")
+    return tuple(str(size) if isinstance(size, str) else int(size) for size in sizes)

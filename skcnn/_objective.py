@@ -1,0 +1,331 @@
+"""From parameters to the gradient of a batch: parts, threads, penalty, choice of the kernels.
+
+A batch is divided into parts, which may be computed in parallel. The division does not depend on
+the number of threads, so that sums have the same order, and weights the same bits, on one core and
+on many. The workspace of a part, with compiled loops where they are available, else with whole
+arrays, divides it further into blocks that fit into a cache.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from . import _fast, _losses
+from ._network import BlockWorkspace, Parameters, smallest_block
+
+# A part pays for a thread from two million multiplications on, a few tenths of a millisecond. For
+# whole arrays whose blocks have less than a million it takes twice as many, as only one thread at a
+# time can be in the interpreter: with eight filters and batches of 128, two threads took a third
+# longer.
+MAX_PARTS = 8
+PART_WORK = 2**21
+BLOCK_WORK = 2**20
+
+# A call of compiled loops cannot be interrupted, so it takes about a tenth of a second at most. If
+# its images must be gathered, they have no more bytes than this.
+COMPILED_CHUNK_WORK = 2**28
+COMPILED_CHUNK_BYTES = 2**22
+
+
+class Pool:
+    """Workspaces of a network, one for each thread that computes a part of a batch.
+
+    Parameters
+    ----------
+    network : Network
+    parameters : Parameters
+    batch_size : int
+        The largest number of images at a time.
+    map : callable
+        ``map(function, *tasks)`` calls a function for each of some tasks, perhaps in parallel.
+    """
+
+    def __init__(self, network, parameters, batch_size, map=map):
+        self.network, self.parameters = network, parameters
+        self.compiled = _fast.is_available()
+        self._map = map
+        self._smallest_part = smallest_block(network, parameters.vector.dtype)
+        few = not self.compiled and self._smallest_part * network.work < BLOCK_WORK
+        self._part_work = 2 * PART_WORK if few else PART_WORK
+        self._largest = max(part.stop - part.start for part in self.parts(batch_size))
+        self._idle = []
+        self._gradients = []
+
+    def parts(self, n):
+        """Return the parts of a batch of n images, as slices."""
+        work = n * self.network.work
+        n_parts = max(1, min(MAX_PARTS, n // self._smallest_part, work // self._part_work))
+        ends = [n * k // n_parts for k in range(n_parts + 1)]
+        return [slice(*pair) for pair in zip(ends, ends[1:])]
+
+    def compute(self, function, *tasks):
+        """Return the results of ``function(workspace, *task)`` for each task, in their order."""
+        return list(self._map(partial(self._compute, function), *tasks))
+
+    def _compute(self, function, *task):
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = self._workspace(self.compiled)
+        try:
+            result = function(workspace, *task)
+        except _fast.CompilationError:  # nothing was computed
+            self.compiled = False
+            workspace = self._workspace(compiled=False)
+            result = function(workspace, *task)
+        self._idle.append(workspace)
+        return result
+
+    def _workspace(self, compiled):
+        kind = _fast.Workspace if compiled else BlockWorkspace
+        return kind(self.network, self.parameters, self._largest)
+
+    def outputs(self, X):
+        """Return T, an array (n, n_outputs), for n images."""
+        parts = self.parts(X.shape[0])
+        return np.concatenate(self.compute(lambda work, rows: work.outputs(X[rows]), parts))
+
+    def gradient(self, X, Y, s, keep, T):
+        """Write the outputs for a batch into T, and return the gradient of its weighted loss.
+
+        It is overwritten by the next call. X is a `Selection`.
+        """
+        parts = self.parts(len(Y))
+        while len(self._gradients) < len(parts):
+            self._gradients.append(self.parameters.gradient()[0])
+
+        def of_part(workspace, rows, out):
+            of_rows = None if keep is None else keep[rows]
+            of_X = X.part(rows)
+            out[...] = workspace.gradient(of_X, Y[rows], s[rows], of_rows, T[rows])
+
+        if len(parts) == 1:
+            self.compute(of_part, parts, self._gradients)
+            return self._gradients[0]
+        self.compute(of_part, parts, self._gradients[: len(parts)])
+        total, *others = self._gradients[: len(parts)]
+        for gradient in others:
+            total += gradient
+        return total
+
+
+class Selection:
+    """Some rows of images, which are gathered only when indexed.
+
+    Parameters
+    ----------
+    X : ndarray or sparse array
+    rows : ndarray of int
+    """
+
+    def __init__(self, X, rows):
+        self._X, self._rows = X, rows
+        self.shape = len(rows), *X.shape[1:]
+
+    def part(self, some):
+        """Return a selection of some of these rows, without gathering them."""
+        return Selection(self._X, self._rows[some])
+
+    def __getitem__(self, some):
+        # For a dense array, take is three times as fast as indexing.
+        rows = self._rows[some]
+        return self._X[rows] if hasattr(self._X, "toarray") else self._X.take(rows, axis=0)
+
+
+class Objective:
+    """The loss on given data as a function of theta.
+
+    Parameters
+    ----------
+    network : Network
+    values : list of pairs of arrays
+        Initial parameters; they are copied.
+    X : ndarray or sparse array of n rows
+        Images, of any numeric dtype.
+    y : ndarray of shape (n,)
+        Indices of the classes.
+    s : ndarray of shape (n,)
+        Weights of the images.
+    alpha : float
+        L2 penalty.
+    dropout : float
+        Part of the inputs of each dense layer that is set to 0 in a step.
+    freeze, fit_intercept
+        See `Parameters`.
+    batch_size : int
+        The largest batch.
+    map : callable
+        See `Pool`.
+
+    Attributes
+    ----------
+    theta : ndarray
+        The parameters that are learnt, as a vector. A solver changes it in place.
+    """
+
+    def __init__(
+        self,
+        network,
+        values,
+        X,
+        y,
+        s,
+        *,
+        alpha,
+        dropout,
+        freeze,
+        fit_intercept,
+        batch_size,
+        map=map,
+    ):
+        self._network = network
+        self._parameters = Parameters(network, values, freeze, fit_intercept)
+        self.theta = self._parameters.theta
+        self._pool = Pool(network, self._parameters, batch_size, map)
+        self._X, self._y = X, y
+        self._s = s.astype(self.theta.dtype)
+        self._Y = _losses.targets(y, network.n_outputs, self.theta.dtype)
+        self._alpha, self._dropout = alpha, dropout
+        self._visited = []
+
+    def values(self):
+        """Return a copy of all parameters, a pair of arrays for each layer."""
+        return self._parameters.values()
+
+    def run_epoch(self, solver, order, batch_size, eta, seed=None):
+        """Take a step on the gradient of the mean loss of each batch.
+
+        Parameters
+        ----------
+        solver : SGD or Adam
+        order : ndarray of int
+            Indices of the samples, one batch after the other; the last batch may be smaller.
+        batch_size : int
+        eta : float
+            Learning rate.
+        seed : int
+            Seed of the dropout masks.
+        """
+        masks = Masks(self._dropout, self._network.n_dense_inputs, self.theta.dtype, seed)
+        if self._pool.compiled and len(self._pool.parts(batch_size)) == 1:
+            for rows in pieces(order, self._chunk_size(batch_size)):
+                keep = masks.draw(len(rows))
+                (T,) = self._pool.compute(
+                    partial(self._run_chunk, solver, batch_size=batch_size, eta=eta),
+                    [rows],
+                    [keep],
+                )
+                self._visited.append(T)
+            return
+        for rows in pieces(order, batch_size):
+            self._step(solver, rows, masks.draw(len(rows)), eta)
+
+    def _chunk_size(self, batch_size):
+        """Return the number of images of a call of compiled loops, a multiple of the batch size."""
+        step_work = self.theta.size // batch_size  # for an image
+        work_an_image = self._network.work + step_work
+        size = COMPILED_CHUNK_WORK // work_an_image
+        if self._dropout or not _fast.are_rows(self._X, self.theta.dtype):
+            values = self._network.n_values + self._network.n_dense_inputs * bool(self._dropout)
+            size = min(size, COMPILED_CHUNK_BYTES // (values * self.theta.itemsize))
+        return max(1, size // batch_size) * batch_size
+
+    def _run_chunk(self, solver, workspace, rows, keep, *, batch_size, eta):
+        """Take a step for every batch of some rows, and return their outputs."""
+        if isinstance(workspace, BlockWorkspace):  # the loops could not be compiled
+            n_visited = len(self._visited)
+            for start in range(0, len(rows), batch_size):
+                some = slice(start, start + batch_size)
+                self._step(solver, rows[some], None if keep is None else keep[some], eta)
+            T, self._visited = self._visited[n_visited:], self._visited[:n_visited]
+            return np.concatenate(T)
+        data = self._X, self._Y, self._s, rows
+        if not _fast.are_rows(self._X, self.theta.dtype):
+            labels = self._Y.take(rows, axis=0), self._s.take(rows)
+            data = Selection(self._X, rows)[:], *labels, np.arange(len(rows))
+        return workspace.run_epoch(solver, *data, keep, batch_size, self._alpha, eta)
+
+    def _step(self, solver, rows, keep, eta):
+        """Take a step on the gradient of the mean loss of a batch."""
+        s = self._s[rows] / len(rows)
+        solver.step(self.theta, self._gradient(rows, s, keep), eta)
+
+    def _gradient(self, rows, s, keep=None):
+        """Return the gradient at theta of the loss, weighted by s, and of the penalty."""
+        T = np.empty((len(rows), self._network.n_outputs), self.theta.dtype)
+        X = Selection(self._X, rows)
+        gradient = self._pool.gradient(X, self._Y.take(rows, axis=0), s, keep, T)
+        self._visited.append(T)
+        if self._alpha:
+            self._parameters.add_penalty(self._alpha, gradient)
+        return gradient
+
+    def loss_and_gradient(self, theta):
+        """Set theta, and return the loss on all data, a number, and its gradient."""
+        self.theta[...] = theta
+        s = self._s / self._s.sum()
+        self._visited = []
+        gradient = self._gradient(np.arange(len(s)), s)
+        loss = np.dot(_losses.forward(self._visited[0], self._y), s)
+        return float(loss + self._alpha / 2 * self._parameters.squared_norm()), gradient
+
+    def visited_outputs(self):
+        """Return T of all images visited since the last call, each before its update."""
+        T = np.concatenate(self._visited)
+        self._visited = []
+        return T
+
+    def outputs(self, X):
+        """Return T of other images, at theta."""
+        return self._pool.outputs(X)
+
+    def has_finite_outputs(self):
+        """Return whether the outputs for the images are finite at theta.
+
+        They are computed only if the weights are so large that outputs could overflow for images
+        with values up to 1e9 (float32) or 1e100 (float64).
+        """
+        bound = 1e9 if self.theta.dtype == np.float32 else 1e100
+        for weights, intercepts in self._parameters.pairs:
+            rows = np.abs(weights).reshape(len(weights), -1).sum(axis=1, dtype=np.float64)
+            bound = bound * rows.max() + np.abs(intercepts).max()
+        if bound < np.finfo(self.theta.dtype).max:
+            return True
+        return bool(np.isfinite(self.outputs(self._X)).all())
+
+
+class Masks:
+    """Dropout masks of the inputs of all dense layers, drawn sample by sample.
+
+    They are drawn in the order in which the samples are visited, so that they depend neither on the
+    kernels nor on the number of threads.
+
+    Parameters
+    ----------
+    rate : float
+        Probability that an input is set to 0.
+    n_inputs : int
+    dtype : dtype
+    seed : int
+
+    References
+    ----------
+    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
+    Journal of Machine Learning Research 15 (2014).
+    """
+
+    def __init__(self, rate, n_inputs, dtype, seed):
+        self._rate, self._n_inputs, self._dtype = rate, n_inputs, dtype
+        self._generator = np.random.Generator(np.random.SFC64(seed)) if rate else None
+
+    def draw(self, n):
+        """Return factors (n, n_inputs), each 0 or 1/(1 - rate); None without dropout."""
+        if not self._rate:
+            return None
+        stays = self._generator.random((n, self._n_inputs), dtype=np.float32) >= self._rate
+        return stays * self._dtype.type(1 / (1 - self._rate))
+
+
+def pieces(array, size):
+    """Return an array in pieces of ``size`` elements; the last may be smaller."""
+    return [array[start : start + size] for start in range(0, len(array), size)]

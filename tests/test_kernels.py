@@ -1,0 +1,355 @@
+"""The kernels of both modules against slow transcriptions of the formulas."""
+
+import numpy as np
+import oracle
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import convolve
+
+from skcnn import _arrays, _fast, _losses
+from skcnn._layers import Convolution
+
+SHAPES = [  # of images, filters and pooling
+    ((5, 6, 1), (1, 3), 1),
+    ((6, 5, 2), (4, 2), 2),
+    ((7, 9, 3), (6, 5), 3),  # with a remainder at both edges
+    ((4, 7, 2), (5, 4), "global"),
+    ((1, 11, 2), (3, 4), 2),  # signals
+    ((9, 1, 1), (4, 3), 1),
+    ((2, 3, 2), (2, 7), 1),  # filters larger than the image
+    ((1, 1, 3), (2, 3), 1),
+]
+
+
+def slow_gradient_of_filters(X, dZ, shape):
+    """dW[f, u, v, c] = sum over images and pixels of dZ * X."""
+    n, H, W, _ = X.shape
+    dW = np.zeros(shape)
+    height, width = shape[1:3]
+    for f, u, v, c in np.ndindex(dW.shape):
+        for m, i, j in np.ndindex(n, H, W):
+            row, column = i + u - height // 2, j + v - width // 2
+            if 0 <= row < H and 0 <= column < W:
+                dW[f, u, v, c] += dZ[m, i, j, f] * X[m, row, column, c]
+    return dW
+
+
+def slow_gradient_of_input(W, dZ):
+    """dX[n, i, j, c] = sum over taps and filters of W * dZ."""
+    _, height, width, C = W.shape
+    n, n_rows, n_columns, F = dZ.shape
+    dX = np.zeros((n, n_rows, n_columns, C))
+    for m, i, j, c in np.ndindex(dX.shape):
+        for u, v, f in np.ndindex(height, width, F):
+            row, column = i - u + height // 2, j - v + width // 2
+            if 0 <= row < n_rows and 0 <= column < n_columns:
+                dX[m, i, j, c] += W[f, u, v, c] * dZ[m, row, column, f]
+    return dX
+
+
+class Arrays:
+    """The kernels on whole arrays, for images (n, H, W, C)."""
+
+    def __init__(self, layer, n, dtype):
+        self.layer = layer
+        H, W, C = layer.in_shape
+        self.X = _arrays.Patches((C, H, W, n), layer.kernel, dtype)
+        self.dZ = _arrays.Patches((layer.n_filters, H, W, n), layer.kernel, dtype, reverse=True)
+
+    def response(self, X, W):
+        self.X.interior[...] = X.transpose(3, 1, 2, 0)
+        Z = np.empty((len(W), *self.X.interior.shape[1:]), W.dtype)
+        _arrays.conv_forward(self.X.gather(), self.layer.live(W), out=Z)
+        return Z.transpose(3, 1, 2, 0)
+
+    def gradient_of_filters(self, X, dZ, shape):
+        self.X.interior[...] = X.transpose(3, 1, 2, 0)
+        dW = np.zeros(shape, X.dtype)
+        dZ = np.ascontiguousarray(dZ.transpose(3, 1, 2, 0))
+        _arrays.conv_backward(dZ, self.X.gather(), out_W=self.layer.live(dW))
+        return dW
+
+    def gradient_of_input(self, W, dZ):
+        self.dZ.interior[...] = dZ.transpose(3, 1, 2, 0)
+        dX = np.empty_like(self.X.interior)
+        W = _arrays.reversed_filters(self.layer.live(W))
+        return _arrays.conv_forward(self.dZ.gather(), W, out=dX).transpose(3, 1, 2, 0)
+
+    def pooled(self, Z, b, dA):
+        """A, and the gradients of Z and b."""
+        Z = np.ascontiguousarray(Z.transpose(3, 1, 2, 0))
+        stages, M = [], Z
+        for axis, size in enumerate(self.layer.pool, start=1):
+            below = M
+            shape = [*M.shape]
+            shape[axis] //= size
+            M = _arrays.pool_forward(M, size, axis, out=np.empty(shape, Z.dtype))
+            stages.append((below, M, size, axis))
+        A = _arrays.relu_forward(M, b, out=np.empty_like(M))
+        dM, db = dA.transpose(3, 1, 2, 0).copy(), np.empty_like(b)
+        _arrays.relu_backward(dM, A, out_b=db)
+        for below, M, size, axis in reversed(stages):
+            dM = _arrays.pool_backward(dM, below, M, size, axis, out=np.zeros_like(below))
+        return A.transpose(3, 1, 2, 0), dM.transpose(3, 1, 2, 0), db
+
+
+class Loops:
+    """The compiled kernels, for images (n, H, W, C) that go through them in one group."""
+
+    def __init__(self, layer, n, dtype):
+        from skcnn import _loops
+
+        self.loops, self.layer, self.n, self.dtype = _loops, layer, n, dtype
+        H, W, C = layer.in_shape
+        height, width = layer.kernel
+        self.row = (W + width - 1) * n
+        self.of_filters, self.of_reversed = _fast.taps_of(layer, self.row, n)
+        self.padded_shape = H + height - 1, W + width - 1, n
+
+    def padded(self, images, reverse=False):
+        n, H, W, C = images.shape
+        padded = np.zeros((C, *self.padded_shape), self.dtype)
+        top, left = ((side - 1) // 2 if reverse else side // 2 for side in self.layer.kernel)
+        padded[:, top : top + H, left : left + W] = images.transpose(3, 1, 2, 0)
+        return padded.ravel()
+
+    def filled_up(self, W, taps, n_rows, strides):
+        """Filters as rows, with zeros where there is no tap."""
+        rows = np.zeros((n_rows, len(taps)), self.dtype)
+        for k, tap in enumerate(taps):
+            if tap >= 0:
+                rows[:, k] = W.ravel()[tap + strides * np.arange(n_rows)]
+        return rows
+
+    def convolved(self, x, W, offsets):
+        H, n_columns, _ = self.layer.in_shape
+        Z = np.zeros((len(W), H * self.row), self.dtype)
+        for f in range(0, len(W), 4):
+            z = np.zeros((4, H * self.row), self.dtype)
+            lengths = H, n_columns * self.n, self.row, self.row
+            self.loops.conv_forward(x, offsets, W[f : f + 4].copy(), z, *lengths)
+            Z[f : f + 4] = z[: len(Z[f : f + 4])]
+        Z = Z.reshape(len(W), H, -1, self.n)[:, :, :n_columns]
+        return Z.transpose(3, 1, 2, 0)
+
+    def response(self, X, W):
+        taps, offsets = self.of_filters
+        rows = self.filled_up(W, taps, len(W), W[0].size)
+        return self.convolved(self.padded(X), rows, offsets)
+
+    def gradient_of_filters(self, X, dZ, shape):
+        taps, offsets = self.of_filters
+        H, n_columns, _ = self.layer.in_shape
+        height, width = self.layer.kernel
+        origin = (height - 1) // 2 * self.row + (width - 1) // 2 * self.n
+        dz = self.padded(dZ, reverse=True).reshape(shape[0], -1)
+        dW = np.zeros((shape[0], len(taps)), self.dtype)
+        for f in range(0, shape[0], 4):
+            some = dW[f : f + 4].copy()
+            length = (H - 1) * self.row + n_columns * self.n
+            four = dz[f : f + 4].copy()
+            self.loops.conv_backward(four, origin, self.padded(X), offsets, some, length)
+            dW[f : f + 4] = some
+        out = np.zeros((shape[0], np.prod(shape[1:])), self.dtype)
+        out[:, taps[taps >= 0]] = dW[:, taps >= 0]
+        return out.reshape(shape)
+
+    def gradient_of_input(self, W, dZ):
+        taps, offsets = self.of_reversed
+        rows = self.filled_up(W, taps, W.shape[3], 1)
+        return self.convolved(self.padded(dZ, reverse=True), rows, offsets)
+
+    def pooled(self, Z, b, dA):
+        loops, layer, m = self.loops, self.layer, self.n
+        (H, W, C), (p, q), (height, width) = layer.in_shape, layer.pool, layer.kernel
+        a_row, n_filters = _fast.a_row_of(layer, m), layer.n_filters
+        sizes = {"H": H, "W": W, "C": C, "F": n_filters, "p": p, "q": q}
+        sizes |= {"height": height, "width": width, "A_row": a_row, "A_size": H // p * a_row}
+        table = loops.Convolution(*(sizes.get(name, 0) for name in loops.Convolution._fields))
+        z = np.zeros((n_filters, *self.padded_shape), self.dtype)
+        z[:, :H, :W] = Z.transpose(3, 1, 2, 0)
+        n_runs, length = loops.runs(table, m)
+        A, dZ, db = [], [], []
+        for f in range(n_filters):
+            a, winners = np.zeros((2, table.A_size), self.dtype)
+            da = np.zeros((H // p, a_row), self.dtype)
+            used = W // q * m
+            da[:, :used] = dA[..., f].transpose(1, 2, 0).reshape(H // p, used)
+            dz = np.zeros(self.padded_shape, self.dtype).ravel()
+            if p * q > 1:
+                best = np.zeros((4, W * m), self.dtype)
+                loops.pool_forward(z[f].ravel(), b[f], table, m, best, a, winners)
+                total = loops.pool_backward(da.ravel(), a, winners, table, m, dz)
+            else:
+                beyond = width - 1 if m == 1 else 0
+                lengths = n_runs, length, self.row, a_row, beyond
+                loops.relu_forward(z[f].ravel(), b[f], *lengths, a)
+                lengths = n_runs, length, a_row, self.row
+                total = loops.relu_backward(da.ravel(), a, *lengths, dz)
+            A.append(a.reshape(H // p, a_row)[:, :used].reshape(H // p, W // q, m))
+            dZ.append(dz.reshape(self.padded_shape)[:H, :W])
+            db.append(total)
+        as_images = (np.stack(arrays, axis=-1).transpose(2, 0, 1, 3) for arrays in (A, dZ))
+        return *as_images, np.array(db)
+
+
+@pytest.fixture(params=[Arrays, Loops])
+def kernels(request):
+    if request.param is Loops and not _fast.is_available():
+        pytest.skip("needs numba")
+    return request.param
+
+
+def problem(shape, filters, pool, n, dtype=np.float64):
+    (F, K), rng = filters, np.random.RandomState(0)
+    layer = Convolution(shape, F, K, pool, is_first=True)
+    X, W = rng.randn(n, *shape), rng.randn(*layer.shapes[0])
+    Z, dA = rng.randn(n, *shape[:2], F), rng.randn(n, *layer.out_shape)
+    return layer, *(array.astype(dtype) for array in (X, W, Z, rng.randn(F), dA))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("shape, filters, pool", SHAPES)
+def test_convolution(kernels, shape, filters, pool, n):
+    layer, X, W, dZ, *_ = problem(shape, filters, pool, n)
+    of_layer = kernels(layer, n, X.dtype)
+    expected = oracle.response(X, W, np.zeros(len(W)))
+    assert_allclose(of_layer.response(X, W), expected, atol=1e-12)
+    dW = of_layer.gradient_of_filters(X, dZ, W.shape)
+    assert_allclose(dW, slow_gradient_of_filters(X, dZ, W.shape), atol=1e-12)
+    assert_allclose(of_layer.gradient_of_input(W, dZ), slow_gradient_of_input(W, dZ), atol=1e-12)
+
+
+def test_convolution_in_single_precision(kernels):
+    layer, X, W, dZ, *_ = problem((6, 7, 3), (5, 3), 1, 2, np.float32)
+    of_layer = kernels(layer, 2, X.dtype)
+    Z = of_layer.response(X, W)
+    assert Z.dtype == np.float32
+    assert_allclose(Z, oracle.response(X, W, np.zeros(len(W))), atol=1e-4)
+    dW = of_layer.gradient_of_filters(X, dZ, W.shape)
+    assert_allclose(dW, slow_gradient_of_filters(X, dZ, W.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("K", range(1, 9))
+@pytest.mark.parametrize("shape", [(8, 8), (11, 5), (4, 13), (2, 2)])
+def test_response_is_that_of_scipy(kernels, K, shape):
+    rng = np.random.RandomState(0)
+    x, w = rng.randn(*shape), rng.randn(K, K)
+    layer = Convolution((*shape, 1), 1, K, 1, is_first=True)
+    Z = kernels(layer, 1, x.dtype).response(
+        x[np.newaxis, ..., np.newaxis], w[np.newaxis, ..., None]
+    )
+    assert_allclose(Z[0, :, :, 0], convolve(x, w[::-1, ::-1], mode="same"), atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("shape, filters, pool", SHAPES)
+def test_pooling_and_relu(kernels, shape, filters, pool, n):
+    layer, _, _, Z, b, dA = problem(shape, filters, pool, n)
+    A, dZ, db = kernels(layer, n, Z.dtype).pooled(Z, b, dA)
+    p, q = layer.pool
+    expected, expected_dZ = np.zeros_like(dA), np.zeros_like(Z)
+    for m, i, j, f in np.ndindex(dA.shape):
+        window = Z[m, i * p : (i + 1) * p, j * q : (j + 1) * q, f]
+        expected[m, i, j, f] = max(window.max() + b[f], 0)
+        if expected[m, i, j, f] > 0:
+            k, v = np.unravel_index(window.argmax(), window.shape)
+            expected_dZ[m, i * p + k, j * q + v, f] = dA[m, i, j, f]
+    assert_allclose(A, expected)
+    assert_allclose(dZ, expected_dZ)
+    assert_allclose(db, expected_dZ.sum(axis=(0, 1, 2)), atol=1e-12)
+
+
+def test_the_first_column_wins_among_equals_and_in_it_the_first_row(kernels):
+    layer = Convolution((4, 4, 1), 1, 3, 2, is_first=True)
+    windows = np.array([[[3, 5], [5, 3]], [[5, 5], [5, 5]], [[1, 7], [2, 7]], [[9, 1], [9, 9]]])
+    Z = windows.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(1, 4, 4, 1).astype(float)
+    dA = np.arange(1.0, 5).reshape(1, 2, 2, 1)
+    _, dZ, _ = kernels(layer, 1, Z.dtype).pooled(Z, np.zeros(1), dA)
+    expected = [[0, 0, 2, 0], [1, 0, 0, 0], [0, 3, 4, 0], [0, 0, 0, 0]]
+    assert_array_equal(dZ[0, :, :, 0], expected)
+
+
+def test_relu_has_no_gradient_at_zero_and_hides_no_nan(kernels):
+    layer = Convolution((1, 4, 1), 1, 1, 1, is_first=True)
+    Z, dA = np.array([0.0, 2.0, -3.0, np.nan]), np.array([5.0, 6.0, 7.0, 8.0])
+    of_layer = kernels(layer, 1, Z.dtype)
+    A, dZ, _ = of_layer.pooled(Z.reshape(1, 1, 4, 1), np.zeros(1), dA.reshape(1, 1, 4, 1))
+    assert_array_equal(A.ravel(), [0, 2, 0, np.nan])
+    assert_array_equal(dZ.ravel()[:3], [0, 6, 0])
+
+
+def dense_of_arrays(A, V, c, dT):
+    T = _arrays.dense_forward(A.T.copy(), V, c, out=np.empty((len(V), len(A)), A.dtype)).T
+    dV, dc, dA = np.empty_like(V), np.empty_like(c), np.empty_like(A.T.copy())
+    _arrays.dense_backward(dT.T.copy(), A.T.copy(), V, dV, dc, dA)
+    return T, dV, dA.T
+
+
+def dense_of_loops(A, V, c, dT):
+    from skcnn import _loops
+
+    n = len(A)
+    T, dV, dA = np.empty((n, len(V)), A.dtype), np.full_like(V, np.nan), np.empty_like(A)
+    _loops.dense_forward(A, V, c, T, 0, n)
+    _loops.dense_backward_weights(dT, 0, A, dV, n, True)
+    _loops.dense_backward(dT, 0, V, n, dA)
+    return T, dV, dA
+
+
+@pytest.mark.parametrize("n, n_in, n_out", [(1, 5, 1), (3, 4, 2), (4, 7, 5), (11, 3, 9)])
+def test_dense(kernels, n, n_in, n_out):
+    rng = np.random.RandomState(0)
+    A, V, c, dT = rng.randn(n, n_in), rng.randn(n_out, n_in), rng.randn(n_out), rng.randn(n, n_out)
+    dense = dense_of_arrays if kernels is Arrays else dense_of_loops
+    T, dV, dA = dense(A, V, c, dT)
+    assert_allclose(T, A @ V.T + c)
+    assert_allclose(dV, dT.T @ A)
+    assert_allclose(dA, dT @ V)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 4])
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_log_loss(kernels, n_outputs, scale):
+    rng = np.random.RandomState(0)
+    T, s = scale * rng.randn(6, n_outputs), rng.rand(6)
+    y = rng.randint(max(2, n_outputs), size=6)
+    Y = _losses.targets(y, n_outputs, T.dtype)
+    P = _losses.probabilities(T)
+    expected = (P[:, 1:] if n_outputs == 1 else P) - Y
+    if kernels is Arrays:
+        dT = _losses.backward(T, Y, s)
+    else:
+        from skcnn import _loops
+
+        dT = np.empty_like(T)
+        for n in range(len(T)):
+            _loops.log_loss_backward(T[n], Y[n], s[n], dT[n])
+    assert_allclose(dT, expected * s[:, np.newaxis], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "length, others, expected",
+    [
+        (784, 9, 1),
+        (12_544, 288, 4),  # 3.6 million multiplications
+        (12_544, 400, 7),  # five million; six does not divide the length
+        (10_007, 200, 1),  # a prime number has no pieces
+        (1_000, 100_000, 1),  # pieces would be too short
+    ],
+)
+def test_pieces_of_matrix_products(length, others, expected):
+    assert _arrays.n_pieces(length, others) == expected
+
+
+def test_matrix_products_in_pieces_give_the_same(monkeypatch):
+    layer, X, W, dZ, *_ = problem((6, 4, 2), (2, 3), 1, 4)
+    results = []
+    for work in (10**6, 2 * 18 * 96 // 3):
+        monkeypatch.setattr(_arrays, "PRODUCT_WORK", work)
+        monkeypatch.setattr(_arrays, "SHORTEST_PIECE", 4)
+        of_layer = Arrays(layer, 4, X.dtype)
+        results.append([of_layer.response(X, W), of_layer.gradient_of_filters(X, dZ, W.shape)])
+    assert _arrays.n_pieces(96, 2 * 18) == 3
+    for whole, in_pieces in zip(*results):
+        assert_allclose(in_pieces, whole, rtol=1e-12)

@@ -1,0 +1,129 @@
+"""The gradient of a batch: parts, threads, penalty, dropout, and which kernels."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from test_network import random_network
+
+from skcnn import _losses, _objective
+from skcnn._network import Parameters
+from skcnn._objective import Masks, Objective, Pool
+from skcnn._solvers import SGD
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+
+def objective_of(network, parameters, n=7, map=map, **options):
+    rng = np.random.RandomState(1)
+    X, y = rng.randn(n, *network.image_shape), rng.randint(3, size=n)
+    s = rng.rand(n) + 0.1
+    options = {"alpha": 0.1, "dropout": 0.0, "freeze": None, "fit_intercept": True, **options}
+    return Objective(
+        network, parameters.values(), X.reshape(n, -1), y, s, batch_size=n, map=map, **options
+    )
+
+
+def loss_at(objective, theta):
+    return objective.loss_and_gradient(theta)[0]
+
+
+@pytest.mark.parametrize("sizes", ["one layer", "three layers"])
+def test_loss_and_gradient_on_all_data(sizes):
+    objective = objective_of(*random_network(sizes))
+    theta = objective.theta.copy()
+    _, gradient = objective.loss_and_gradient(theta)
+    gradient, direction = gradient.copy(), np.random.RandomState(0).randn(theta.size)
+    step = 1e-6 * direction
+    slope = (loss_at(objective, theta + step) - loss_at(objective, theta - step)) / 2e-6
+    assert_allclose(gradient @ direction, slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("part_work", [1, 10**9])
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_parts_of_a_batch_add_up(monkeypatch, n, part_work):
+    network, parameters = random_network("two layers")
+    whole = objective_of(network, parameters, n)
+    monkeypatch.setattr(_objective, "PART_WORK", part_work)
+    monkeypatch.setattr(_objective, "smallest_block", lambda *args: 2)
+    divided = objective_of(network, parameters, n)
+    parts = divided._pool.parts(n)
+    assert len(parts) == (min(max(1, n // 2), 8) if part_work == 1 else 1)
+    assert [k for rows in parts for k in range(n)[rows]] == list(range(n))
+    one, other = (of.loss_and_gradient(of.theta) for of in (whole, divided))
+    assert_allclose(other[0], one[0])
+    assert_allclose(other[1], one[1], atol=1e-14)
+    assert_allclose(divided.outputs(divided._X), whole.outputs(whole._X))
+
+
+def test_threads_change_no_bit(monkeypatch):
+    monkeypatch.setattr(_objective, "PART_WORK", 1)
+    monkeypatch.setattr(_objective, "smallest_block", lambda *args: 2)
+    network, parameters = random_network("two layers")
+    alone = objective_of(network, parameters, 50)
+    with ThreadPoolExecutor(3) as executor:
+        together = objective_of(network, parameters, 50, map=executor.map)
+        for _ in range(20):
+            gradients = [of.loss_and_gradient(of.theta)[1] for of in (alone, together)]
+            assert_array_equal(*gradients)
+            assert_array_equal(together.outputs(together._X), alone.outputs(alone._X))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_an_epoch_is_a_step_for_each_batch_in_order(dropout):
+    network, parameters = random_network("two layers")
+    objective = objective_of(network, parameters, dropout=dropout)
+    order, solver = np.array([4, 2, 0, 1, 6]), SGD(objective.theta)
+    objective.run_epoch(solver, order, 2, 0.05, seed=3)
+    visited = objective.visited_outputs()
+    slow = objective_of(network, parameters, dropout=dropout)
+    masks = Masks(dropout, network.n_dense_inputs, slow.theta.dtype, 3)
+    for rows in np.split(order, [2, 4]):
+        gradient = slow._gradient(rows, slow._s[rows] / len(rows), masks.draw(len(rows)))
+        slow.theta[...] -= 0.05 * gradient
+    assert_allclose(objective.theta, slow.theta, atol=1e-12)
+    assert_allclose(visited, slow.visited_outputs(), atol=1e-12)
+    assert solver.t == 3
+
+
+@pytest.mark.parametrize("cuts", [[3], [1, 2, 5], [4, 4]])
+def test_masks_do_not_depend_on_how_they_are_drawn(cuts):
+    whole = Masks(0.3, 7, np.dtype(float), 0).draw(9)
+    masks = Masks(0.3, 7, np.dtype(float), 0)
+    parts = [masks.draw(stop - start) for start, stop in zip([0, *cuts], [*cuts, 9])]
+    assert_array_equal(np.concatenate(parts), whole)
+    assert set(np.unique(whole)) == {0.0, 1 / 0.7}
+    assert Masks(0.0, 7, np.dtype(float), None).draw(9) is None
+
+
+def test_masks_leave_out_their_part():
+    masks = Masks(0.3, 1000, np.dtype(np.float32), 0).draw(100)
+    assert masks.dtype == np.float32
+    assert_allclose((masks == 0).mean(), 0.3, atol=0.01)
+    assert_allclose(masks.mean(), 1, atol=0.01)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_outputs_that_overflow_are_found(dtype):
+    network, parameters = random_network("two layers", dtype=dtype)
+    objective = objective_of(network, parameters)
+    assert objective.has_finite_outputs()
+    huge = parameters.values()
+    for weights, _ in huge:
+        weights *= dtype(1e15) if dtype == np.float32 else dtype(1e150)
+    with np.errstate(all="ignore"):
+        assert not objective_of(network, Parameters(network, huge)).has_finite_outputs()
+
+
+@pytest.mark.parametrize("sizes", ["one layer", "two layers"])
+def test_a_value_that_is_no_number_is_not_lost(sizes):
+    network, parameters = random_network(sizes)
+    parameters.pairs[0][0][:, 1, 1] = np.nan
+    T = Pool(network, parameters, 2).outputs(np.ones((2, network.n_values)))
+    assert np.isnan(T).all()
+
+
+def test_targets():
+    assert_array_equal(_losses.targets(np.array([0, 1]), 1, float), [[0], [1]])
+    assert_array_equal(_losses.targets(np.array([2, 0]), 3, float), [[0, 0, 1], [1, 0, 0]])
