@@ -1,4 +1,4 @@
-"""Times that can be compared: taken in turn, in one process, as medians and ratios."""
+"""Comparable times: measured in turn, in one process, as medians and ratios."""
 
 import json
 import os
@@ -11,7 +11,7 @@ PACKAGES = ["skcnn", "numpy", "scipy", "scikit-learn", "numba", "torch", "skorch
 
 
 def machine():
-    """Return what the figures depend on, as a dict."""
+    """Return the processor, the system and the versions, as a dict."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -50,8 +50,7 @@ def per_sample(runs, seconds, repeats, smallest=200):
     runs : dict of callables
         ``run(n)`` works on n samples and returns the seconds it took.
     seconds : float
-        About how long each should take each time; n is chosen for that after two rounds that do
-        not count.
+        About how long each run should take; n is chosen for that after two warm-up runs.
     repeats : int
     smallest : int
         Samples of the first round.
@@ -75,7 +74,7 @@ def per_sample(runs, seconds, repeats, smallest=200):
 
 
 def in_turn(runs, repeats):
-    """Call functions that return seconds in turn, after a round that does not count."""
+    """Call functions that return seconds in turn, after a warm-up round."""
     times = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
@@ -102,7 +101,7 @@ def table(header, rows):
 
 
 def strings(result):
-    """Return figures with keys that JSON has."""
+    """Return figures with keys that are strings, as JSON needs."""
     if not isinstance(result, dict):
         return result
     return {

@@ -1,21 +1,23 @@
 """Peak memory of ``fit`` and ``predict_proba`` as the number of images grows.
 
-Run ``python benchmarks/memory.py``. Memory is what Python and NumPy allocate beside the images
-that are given, which are float32; compared with them, it is the small blocks of work and, for a
-training, labels and learning curves.
+Run ``python benchmarks/memory.py``. Memory is what Python and NumPy allocate in addition to the
+float32 images: the blocks of a batch and, in training, labels and learning curves.
 """
 
 import argparse
 import os
 
 import measure
-from peers import Cell
+from peers import Cell, fast_is_installed
 from prediction import peak
 
-from skcnn import ConvNetClassifier, _fast
+from skcnn import ConvNetClassifier
 
 SIZES = [1_000, 10_000, 30_000, 60_000]
-CELLS = [Cell(F=1, batch_size=200), Cell(F=32, batch_size=64, K=5, p=2, n_classes=10)]
+CELLS = [
+    Cell(filters=(1,), batch_size=200),
+    Cell(filters=(32,), batch_size=64, K=5, p=2, n_classes=10),
+]
 
 
 def figures():
@@ -24,19 +26,17 @@ def figures():
     for cell in CELLS:
         for fast in (False, True):
             os.environ["SKCNN_FAST"] = "1" if fast else "0"
-            if fast and not _fast.is_there():
+            if fast and not fast_is_installed():
                 continue
-            name = f"F={cell.F}, K={cell.K}, pool {cell.p}, {'fast' if fast else 'NumPy'}"
+            name = f"F={cell.n_filters}, K={cell.K}, pool {cell.p}, {'fast' if fast else 'NumPy'}"
             model = ConvNetClassifier(
-                K=cell.K,
-                n_filters=cell.F,
-                pool_size=cell.p,
+                **cell.parameters,
                 batch_size=cell.batch_size,
                 max_iter=1,
                 tol=None,
                 random_state=0,
             )
-            model.fit(*cell.data(200))  # what is loaded or compiled once is not counted
+            model.fit(*cell.data(200))  # excludes what is loaded or compiled once
             result[name] = {}
             for n in SIZES:
                 X, y = cell.data(n)

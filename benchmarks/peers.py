@@ -1,8 +1,8 @@
-"""The same network, trained and applied as its peers would have it.
+"""The same network, trained by each peer in its usual way.
 
 Each function is given a `Cell`, images and labels, and returns a function ``run(n_samples)`` that
 trains on so many samples, one epoch after the other, and returns the seconds it took; or None where
-the peer is not installed. What can be done before, such as compiling, is done before.
+the peer is not installed or has no such network. Compiling and the like is done before.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +22,91 @@ from scipy.signal import convolve, correlate
 
 @dataclass(frozen=True)
 class Cell:
-    """A network, and how it is trained."""
+    """A network, and how it is trained.
 
-    F: int
+    It has convolution layers of so many ``filters`` of side K, each followed by ReLU and by
+    max-pooling over p x p pixels, and dense layers of so many ``hidden`` units.
+    """
+
+    filters: tuple
     batch_size: int
     K: int = 3
     p: int = 1
+    hidden: tuple = ()
     n_classes: int = 2
     solver: str = "sgd"
     eta: float = 1e-3
     dtype: str = "float32"
     fit_intercept: bool = True
     side: int = 28
+    channels: int = 1
+
+    def __str__(self):
+        """Return the name in tables: filters, batch, and whatever is not the default."""
+        image = f"{self.side} x {self.side}" + f" x {self.channels}" * (self.channels > 1)
+        parts = {
+            image: image != "28 x 28",
+            f"F={self.n_filters}": True,
+            f"K={self.K}": self.K != 3,
+            f"pool {self.p}": self.p > 1,
+            f"{', '.join(map(str, self.hidden))} hidden units": self.hidden,
+            "ten classes": self.n_classes == 10,
+            "Adam": self.solver == "adam",
+            f"batch {self.batch_size}": True,
+            self.dtype: self.dtype != "float32",
+        }
+        return ", ".join(part for part, is_shown in parts.items() if is_shown)
 
     @property
-    def n_in(self):
-        """Number of inputs of the dense layer."""
-        return (self.side // self.p) ** 2 * self.F
+    def n_filters(self):
+        """Number of filters of the only convolution layer, or a tuple of those of several."""
+        return self.filters if len(self.filters) > 1 else self.filters[0]
+
+    @property
+    def n_outputs(self):
+        """Number of logits."""
+        return 1 if self.n_classes == 2 else self.n_classes
+
+    @property
+    def convolution_sizes(self):
+        """Pairs of the channels and the filters of each convolution layer."""
+        return list(zip((self.channels, *self.filters), self.filters))
+
+    @property
+    def dense_sizes(self):
+        """Pairs of the inputs and the outputs of each dense layer."""
+        side = self.side
+        for _ in self.filters:
+            side //= self.p
+        sizes = (side**2 * self.filters[-1], *self.hidden, self.n_outputs)
+        return list(zip(sizes, sizes[1:]))
+
+    @property
+    def parameters(self):
+        """Parameters of `ConvNetClassifier` for the network."""
+        return {
+            "K": self.K,
+            "n_filters": self.n_filters,
+            "pool_size": self.p,
+            "hidden_layer_sizes": self.hidden,
+        }
 
     def data(self, n, seed=0):
-        """Return n random images (n, side, side) and labels."""
+        """Return n random images, with an axis of channels for more than one, and labels."""
         rng = np.random.default_rng(seed)
-        X = rng.standard_normal((n, self.side, self.side), dtype=self.dtype)
+        shape = (n, self.side, self.side, self.channels)[: 3 + (self.channels > 1)]
+        X = rng.standard_normal(shape, dtype=self.dtype)
         return X, rng.integers(self.n_classes, size=n)
+
+
+def channels_first(X):
+    """Return images (n, H, W) or (n, H, W, C) as (n, C, H, W), contiguous."""
+    return np.ascontiguousarray(np.moveaxis(X.reshape(*X.shape[:3], -1), 3, 1))
+
+
+def fast_is_installed():
+    """Return whether skcnn has compiled loops."""
+    return find_spec("numba") is not None
 
 
 def rounds(n_samples, n):
@@ -54,18 +117,15 @@ def rounds(n_samples, n):
 
 
 def skcnn(cell, X, y, fast):
-    """`ConvNetClassifier.fit`, whole: validation of the input and learning curves included."""
+    """`ConvNetClassifier.fit`, including validation of the input and learning curves."""
     from sklearn.exceptions import ConvergenceWarning
 
-    from skcnn import ConvNetClassifier, _fast
+    from skcnn import ConvNetClassifier
 
-    os.environ["SKCNN_FAST"] = "1" if fast else "0"
-    if fast and not _fast.is_there():
+    if fast and not fast_is_installed():
         return None
     model = ConvNetClassifier(
-        K=cell.K,
-        n_filters=cell.F,
-        pool_size=cell.p,
+        **cell.parameters,
         fit_intercept=cell.fit_intercept,
         solver=cell.solver,
         eta=cell.eta,
@@ -92,7 +152,7 @@ def skcnn(cell, X, y, fast):
 
 def article(cell, X, y):
     """Image by image with NumPy and `scipy.signal.convolve`, one filter without intercepts."""
-    if (cell.F, cell.p, cell.n_classes, cell.batch_size) != (1, 1, 2, 1):
+    if (cell.n_filters, cell.p, cell.hidden, cell.n_classes, cell.batch_size) != (1, 1, (), 2, 1):
         return None
     rng = np.random.RandomState(0)
     W = rng.normal(0, 2 / cell.K, size=(cell.K, cell.K))
@@ -122,9 +182,9 @@ def article(cell, X, y):
 def c(cell, X, y):
     """`article.c`, by the C compiler of this machine."""
     compiler = os.environ.get("CC", "cc")
-    if (cell.F, cell.K, cell.p, cell.n_classes, cell.batch_size) != (1, 3, 1, 2, 1):
+    if (cell.n_filters, cell.p, cell.hidden, cell.n_classes, cell.batch_size) != (1, 1, (), 2, 1):
         return None
-    if cell.dtype != "float64" or shutil.which(compiler) is None:
+    if cell.K != 3 or cell.dtype != "float64" or shutil.which(compiler) is None:
         return None
     library = Path(tempfile.mkdtemp()) / "article.so"
     flags = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
@@ -158,22 +218,26 @@ def torch_module(cell):
     import torch
 
     torch.manual_seed(0)
-    layers = [torch.nn.Conv2d(1, cell.F, cell.K, padding="same"), torch.nn.ReLU()]
-    if cell.p > 1:
-        layers.append(torch.nn.MaxPool2d(cell.p))
-    n_outputs = 1 if cell.n_classes == 2 else cell.n_classes
-    layers += [torch.nn.Flatten(), torch.nn.Linear(cell.n_in, n_outputs)]
-    return torch.nn.Sequential(*layers)
+    layers = []
+    for channels, F in cell.convolution_sizes:
+        layers += [torch.nn.Conv2d(channels, F, cell.K, padding="same"), torch.nn.ReLU()]
+        if cell.p > 1:
+            layers.append(torch.nn.MaxPool2d(cell.p))
+    layers.append(torch.nn.Flatten())
+    for n_in, n_out in cell.dense_sizes:
+        layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
 
 
-def pytorch(cell, X, y):
+def pytorch(cell, X, y, channels_last=False):
     """PyTorch, eager: the loop of its tutorials."""
     try:
         import torch
     except ImportError:
         return None
-    module = torch_module(cell)
-    images = torch.from_numpy(X)[:, None]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    module = torch_module(cell).to(memory_format=layout)
+    images = torch.from_numpy(channels_first(X)).contiguous(memory_format=layout)
     if cell.n_classes == 2:
         labels = torch.from_numpy(y.astype(X.dtype))[:, None]
         loss_function = torch.nn.BCEWithLogitsLoss()
@@ -216,7 +280,7 @@ def skorch(cell, X, y):
     else:
         loss = torch.nn.CrossEntropyLoss
         net, labels = NeuralNetClassifier(torch_module(cell), criterion=loss, **common), y
-    images = X[:, None]
+    images = channels_first(X)
     net.initialize()
 
     def run(n_samples):
@@ -239,24 +303,30 @@ def jax(cell, X, y):
     except ImportError:
         return None
     n_batches = len(X) // cell.batch_size
-    n_outputs = 1 if cell.n_classes == 2 else cell.n_classes
-    data = jnp.asarray(X)[:, None], jnp.asarray(y)
-    keys = jax.random.split(jax.random.key(0), 2)
+    data = jnp.asarray(channels_first(X)), jnp.asarray(y)
+    rng = np.random.default_rng(0)
+
+    def initial(*shape, fan_in):
+        return jnp.asarray(rng.normal(0, (2 / fan_in) ** 0.5, shape), jnp.float32)
+
+    K = cell.K
     params = {
-        "W": jax.random.normal(keys[0], (cell.F, 1, cell.K, cell.K)) * 2 / cell.K,
-        "b": jnp.zeros((cell.F, 1, 1)),
-        "V": jax.random.normal(keys[1], (cell.n_in, n_outputs)) / cell.n_in**0.5,
-        "c": jnp.zeros(n_outputs),
+        "W": [initial(F, C, K, K, fan_in=K * K * C) for C, F in cell.convolution_sizes],
+        "b": [jnp.zeros((F, 1, 1)) for F in cell.filters],
+        "V": [initial(n_in, n_out, fan_in=n_in) for n_in, n_out in cell.dense_sizes],
+        "c": [jnp.zeros(n_out) for _, n_out in cell.dense_sizes],
     }
     state = params, jax.tree.map(jnp.zeros_like, (params, params)), 0
 
     def loss(params, x, label):
-        Z = jax.lax.conv_general_dilated(x, params["W"], (1, 1), "SAME")
-        A = jax.nn.relu(Z + params["b"])
-        if cell.p > 1:
-            window = 1, 1, cell.p, cell.p
-            A = jax.lax.reduce_window(A, -jnp.inf, jax.lax.max, window, window, "VALID")
-        T = A.reshape(len(x), -1) @ params["V"] + params["c"]
+        for W, b in zip(params["W"], params["b"]):
+            x = jax.nn.relu(jax.lax.conv_general_dilated(x, W, (1, 1), "SAME") + b)
+            if cell.p > 1:
+                window = 1, 1, cell.p, cell.p
+                x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+        T = x.reshape(len(x), -1)
+        for number, (V, c) in enumerate(zip(params["V"], params["c"])):
+            T = (jax.nn.relu(T) if number else T) @ V + c
         if cell.n_classes == 2:
             return jnp.mean(jax.nn.softplus(T[:, 0]) - label * T[:, 0])
         chosen = jnp.take_along_axis(jax.nn.log_softmax(T), label[:, None], axis=1)
@@ -282,8 +352,6 @@ def jax(cell, X, y):
     def epoch(state, batches, images, labels):
         return jax.lax.scan(lambda s, b: step(s, b, images, labels), state, batches)
 
-    rng = np.random.default_rng(0)
-
     def run(n_samples):
         nonlocal state
         start = time.perf_counter()
@@ -302,6 +370,7 @@ TRAINERS = {
     "article's loop": article,
     "C": c,
     "PyTorch": pytorch,
+    "PyTorch, channels last": lambda cell, X, y: pytorch(cell, X, y, channels_last=True),
     "skorch": skorch,
     "JAX": jax,
     "skcnn, NumPy": lambda cell, X, y: skcnn(cell, X, y, fast=False),

@@ -13,21 +13,19 @@ import peers
 from peers import Cell
 
 CELLS = {
-    Cell(F=1, batch_size=200): 60_000,
-    Cell(F=32, batch_size=64, K=5, p=2, n_classes=10): 6_000,
+    Cell(filters=(1,), batch_size=200): 60_000,
+    Cell(filters=(32,), batch_size=64, K=5, p=2, n_classes=10): 6_000,
 }
 
 
 def skcnn(cell, X, fast):
     """Return a function that returns the probabilities of X, or None without numba."""
-    from skcnn import ConvNetClassifier, _fast
+    from skcnn import ConvNetClassifier
 
     os.environ["SKCNN_FAST"] = "1" if fast else "0"
-    if fast and not _fast.is_there():
+    if fast and not peers.fast_is_installed():
         return None
-    model = ConvNetClassifier(
-        K=cell.K, n_filters=cell.F, pool_size=cell.p, max_iter=0, random_state=0
-    )
+    model = ConvNetClassifier(**cell.parameters, max_iter=0, random_state=0)
     images, labels = cell.data(200)
     model.fit(images, labels)
 
@@ -45,7 +43,7 @@ def pytorch(cell, X, batch_size):
     except ImportError:
         return None
     module = peers.torch_module(cell).eval()
-    images = torch.from_numpy(X)[:, None]
+    images = torch.from_numpy(peers.channels_first(X))
 
     @torch.no_grad()
     def predict():
@@ -68,7 +66,7 @@ def timed(function):
 
 
 def peak(function):
-    """Return how many MB of memory a function takes at most, beside what was there."""
+    """Return the peak memory of a function in MB, in addition to what was allocated before."""
     tracemalloc.start()
     function()
     _, most = tracemalloc.get_traced_memory()
@@ -90,7 +88,9 @@ def figures(repeats):
         predictors = {name: predict for name, predict in predictors.items() if predict}
         times = measure.in_turn({name: timed(p) for name, p in predictors.items()}, repeats)
         memory = {name: peak(p) for name, p in predictors.items() if name.startswith("skcnn")}
-        name = f"{n} images, F={cell.F}, K={cell.K}, pool {cell.p}, {cell.n_classes} classes"
+        name = (
+            f"{n} images, F={cell.n_filters}, K={cell.K}, pool {cell.p}, {cell.n_classes} classes"
+        )
         result[name] = {
             "seconds": times,
             "peak_MB_above_the_input": memory,

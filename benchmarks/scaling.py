@@ -17,22 +17,20 @@ from joblib.externals.loky import get_reusable_executor
 from peers import Cell
 from sklearn.model_selection import GridSearchCV
 
-from skcnn import ConvNetClassifier, _fast
+from skcnn import ConvNetClassifier
 
-BASE = Cell(F=8, batch_size=128)
+BASE = Cell(filters=(8,), batch_size=128)
 AXES = {
     "n, images": [1_000, 6_000, 20_000, 60_000],
     "H = W, pixels": [8, 14, 28, 56, 112],
     "F, filters": [1, 2, 4, 8, 16, 32, 64, 128],
     "K, pixels": [1, 3, 5, 7, 9],
 }
-FIELDS = {"H = W, pixels": "side", "F, filters": "F", "K, pixels": "K"}
 
 
 def paths():
-    """Return whether loops are compiled, by name, for what is installed."""
-    os.environ["SKCNN_FAST"] = "1"
-    return {"NumPy": False, "fast": True} if _fast.is_there() else {"NumPy": False}
+    """Return the installed kernels: a name, and whether they are compiled loops."""
+    return {"NumPy": False, "fast": True} if peers.fast_is_installed() else {"NumPy": False}
 
 
 def whole_epochs(run, n, n_samples):
@@ -41,15 +39,24 @@ def whole_epochs(run, n, n_samples):
     return run(at_least) * n_samples / at_least
 
 
+def cell_at(axis, value):
+    """Return the cell at a value along an axis, and its number of images."""
+    if axis == "n, images":
+        return replace(BASE, filters=(1,)), value
+    fields = {
+        "H = W, pixels": {"side": value},
+        "F, filters": {"filters": (value,)},
+        "K, pixels": {"K": value},
+    }
+    return replace(BASE, **fields[axis]), 2048
+
+
 def along(axis, repeats, seconds=0.3):
     """Return microseconds a sample along an axis, {path: {value: times}}."""
     runs = {}
     for value in AXES[axis]:
         for name, fast in paths().items():
-            if axis == "n, images":
-                cell, n = replace(BASE, F=1), value
-            else:
-                cell, n = replace(BASE, **{FIELDS[axis]: value}), 2048
+            cell, n = cell_at(axis, value)
             run = peers.skcnn(cell, *cell.data(n), fast=fast)
             runs[name, value] = partial(whole_epochs, run, n)
     times = measure.per_sample(runs, seconds, repeats, smallest=max(AXES["n, images"][:2]))
@@ -61,7 +68,7 @@ def along(axis, repeats, seconds=0.3):
 
 def by_number_of_images(repeats, epochs=5):
     """Return seconds of a fit on 60,000 images, and of ten on 6,000, by path and number."""
-    cell = replace(BASE, F=1)
+    cell = replace(BASE, filters=(1,))
     X, y = cell.data(60_000)
     runs = {}
     for name, fast in paths().items():
@@ -78,18 +85,17 @@ def by_number_of_images(repeats, epochs=5):
 def grid_search(repeats, seconds=1 / 3):
     """Return seconds of a grid search over eta and K in one process and in two, by path.
 
-    Batches are small, so that one fit does not use several cores already. One process waits for the
-    other at the end: for less long when the longest fits come first, and none is so short that
-    joblib hands out several at a time; the shortest has as many epochs as take a third of a second.
-    Where psutil is not installed, joblib collects garbage in each process once a second, for a
-    tenth to a fifth of a second.
+    Batches are small, so that one fit does not already use several cores. At the end one process
+    waits for the other: less long if the longest fits come first, and if no fit is so short that
+    joblib dispatches several at once; the shortest takes about a third of a second. Without psutil,
+    joblib collects garbage in each process once a second, for a tenth to a fifth of a second.
     """
-    X, y = Cell(F=1, batch_size=1).data(6_000)
+    X, y = Cell(filters=(1,), batch_size=1).data(6_000)
     grid = {"eta": [1e-4, 1e-3, 1e-2], "K": [5, 3]}
     result = {}
     for name, fast in paths().items():
         os.environ["SKCNN_FAST"] = "1" if fast else "0"
-        get_reusable_executor().shutdown(wait=True)  # its processes have the environment they had
+        get_reusable_executor().shutdown(wait=True)  # its processes would keep their environment
         model = ConvNetClassifier(K=3, batch_size=32, max_iter=10, tol=None, random_state=0)
         model.fit(X, y)  # compiles
         start = time.perf_counter()
@@ -109,7 +115,7 @@ def grid_search(repeats, seconds=1 / 3):
 
 
 def import_time(repeats):
-    """Return seconds that ``import skcnn`` adds to the modules of others that it needs."""
+    """Return seconds that ``import skcnn`` takes beside its dependencies."""
     listing = (
         "import sys, skcnn; print(*[name for name in sys.modules if name != 'skcnn' and not "
         "name.startswith(('skcnn.', '_')) and '.' in name], sep=',')"
@@ -135,7 +141,7 @@ def import_time(repeats):
 
 
 def figures(repeats):
-    """Return what the report of `report` needs, in short."""
+    """Return the figures for `report`."""
     return {
         "fit, seconds": by_number_of_images(repeats),
         "grid search, seconds": grid_search(max(3, repeats // 2)),

@@ -4,8 +4,8 @@ Run ``python benchmarks/soak.py --minutes 30``. Every second call has a fault: v
 another number of pixels, unknown labels, weights that are infinite, a learning rate at which
 training diverges, or an interrupt in the middle of the call. After each fault the model must have
 the weights that it had before it. The time of a call is compared with that of the same call on a
-model that has seen little, in turn, so that other work on the machine matters little. What grows by
-design are the two learning curves, a loss and an accuracy a call, 64 bytes in all.
+model that has seen little, in turn, so that other load on the machine matters little. Only the two
+learning curves grow by design: by a loss and an accuracy a call, 64 bytes.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 
 from skcnn import ConvNetClassifier
 
-CURVES_BYTES = 64  # a call: two floats of 24 bytes, and their places in two lists
+CURVES_BYTES = 64  # a call: two floats of 24 bytes, and two pointers in lists
 
 
 def interrupted(model, X, y):
@@ -80,15 +80,15 @@ def soak(minutes, parts=10):
                 old, new = seconds(model, X[rows], y[rows]), seconds(other, X[rows], y[rows])
                 ratios.append(old / new)
                 n_calls += 1
-            held, n_epochs = model.coef_, model.n_iter_
+            filters, n_epochs = model.filters_, model.n_iter_
             try:
                 FAULTS[n_calls % len(FAULTS)](model, X[rows], y[rows])
-                n_calls += 1  # it was over before the interrupt came
+                n_calls += 1  # it returned before the interrupt
             except (ValueError, KeyboardInterrupt):
                 n_faults += 1
-                if model.n_iter_ == n_epochs + 1:  # the interrupt came when it was over
+                if model.n_iter_ == n_epochs + 1:  # the interrupt came after its end
                     n_calls += 1
-                elif model.coef_ is not held or model.n_iter_ != n_epochs:
+                elif model.filters_ is not filters or model.n_iter_ != n_epochs:
                     raise RuntimeError("a failed call changed the model") from None
         assert len(model.loss_curve_) == model.n_iter_ == n_calls
         result.append(
