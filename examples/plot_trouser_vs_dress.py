@@ -120,7 +120,7 @@ axes = top.subplots(1, 3)
 first, second = (names[label] for label in model.classes_)
 show_weights(axes[0], model.initial_filters_[0], "filter, as drawn")
 show_weights(axes[1], model.filters_[0], "filter, learnt")
-dense = model.coef_[0].reshape(model.image_shape_)
+dense = model.coefs_[0].reshape(model.image_shape_)
 show_weights(axes[2], dense, f"dense: {first} blue, {second} red")
 
 axes = middle.subplots(1, 2)
