@@ -16,10 +16,11 @@ sixteen vector registers that all processors have.
 
 The dense layers take the images one by one, or four: there an image is a row.
 
-A network is a table with a row of numbers for each layer, so that one compilation serves all depths
-and sizes. `Tables` and `Scratch` are made by `skcnn._fast`. Numbers are cast to the dtype of the
-arrays, lest float32 become float64 on the way, and indices that cannot be negative are unsigned,
-lest each be compared with 0.
+A network is a table with a record of numbers for each layer, so that one compilation serves all
+depths and sizes, and all that is computed is in one array, the scratch: what is passed to a
+function for each image is short. The tables are made by `skcnn._fast`. Numbers are cast to the
+dtype of the arrays, lest float32 become float64 on the way, and indices that cannot be negative are
+unsigned, lest each be compared with 0.
 
 With the environment variable ``NUMBA_DISABLE_JIT=1`` the same functions run as Python, for a
 debugger or to measure coverage: a thousand times slower, with the same results.
@@ -33,6 +34,8 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
+
+from ._layout import FILTERS
 
 # Sums may be reordered, without which they are not vectors; NaN and infinity stay what they are,
 # so that a training that diverges is noticed. Nothing is allocated here, so references need not be
@@ -49,7 +52,6 @@ inner = njit(forceinline=True, **OPTIONS)
 inlined = njit(inline="always", **OPTIONS)
 called = njit(**OPTIONS)
 
-FILTERS = 4  # as many are computed together
 LINES_A_PART = 24  # of the cache, prefetched at a time
 BLOCK = 128  # values of each image that are transposed together
 RUN = 1024  # pixels: with four filters, dz of so many stays in the first cache
@@ -138,69 +140,51 @@ def outer(function):
     return function if config.DISABLE_JIT else Compiled(function)
 
 
-class Convolution(NamedTuple):
-    """A convolution layer, a row of the table."""
-
-    H: int
-    W: int
-    C: int
-    F: int
-    p: int  # height and width of a pooling window
-    q: int
-    height: int  # of the filters
-    width: int
-    n_taps: int  # filled up to a multiple of nine
-    n_reversed: int  # taps of the filters reversed, likewise
-    W_start: int  # of the filters and intercepts in the vector of parameters
-    b_start: int
-    W_size: int  # taps of a filter there
-    learns_W: int
-    learns_b: int
-    taps_start: int  # in the tables of taps and offsets
-    weights_start: int  # of the filters filled up, in the scratch
-    X_start: int  # of what is kept of a group of images
-    A_start: int
-    A_row: int  # length of a row of A
-    A_size: int  # of A for a filter
-    winners_start: int
-    dZ_start: int  # of gradients in the scratch
-    dA_start: int
+def record(names):
+    """Return the type of a record of whole numbers."""
+    return np.dtype([(name, np.intp) for name in names.split()])
 
 
-class Dense(NamedTuple):
-    """A dense layer, a row of the table."""
+# Where arrays begin is counted in the scratch, or, for what is kept of a group of images, in the
+# region of the group; for parameters in their vector, and for taps in the offsets.
 
-    n_in: int
-    n_out: int
-    V_start: int  # of the weights and intercepts in the vector of parameters
-    c_start: int
-    learns_V: int
-    learns_c: int
-    A_start: int  # of the inputs in a row of the scratch, and of ``keep``
+SIZES = record(
+    "m n_together "  # number of images of a group, and of all groups
+    "region "  # size of a group's region
+    "A dA row "  # rows with the inputs and outputs of the dense layers, and their length
+    "n_zeroed n_intercepts "  # gradients that are summed up from 0; intercepts among them
+    "learns_filters reversed"
+)
+
+CONVOLUTION = record(
+    "H W C F p q m "  # p and q: height and width of the pooling windows
+    "row channel corner dZ_corner "  # of padded arrays; where the first pixel is in X and in dZ
+    "n_runs length "  # runs over the pixels, and their length
+    "relu_runs relu_length "  # the same for ReLU
+    "filters filters_row n_taps taps "  # start and length of filters; taps that are computed
+    "b learns_b "
+    "reversed n_reversed reversed_taps "  # filters reversed, for the gradient of the input
+    "X X_size Z best winners dZ "
+    "A A_row A_channel dA dA_row dA_channel dX dX_row dX_channel"
+)
+
+DENSE = record(
+    "n_in n_out V c learns_V learns_c inputs outputs"  # columns of the rows of A
+)
 
 
-class Tables(NamedTuple):
-    """The network."""
+class Network(NamedTuple):
+    """A network with its parameters and memory."""
 
-    convolutions: np.ndarray  # (n_layers, numbers of a `Convolution`)
-    denses: np.ndarray  # (n_layers, numbers of a `Dense`)
-    taps: np.ndarray  # of each layer, where a tap stands in a filter, -1 to fill up
-    offsets: np.ndarray  # of each layer, from a pixel to the input of each tap
-    m: int  # images of a group
-
-
-class Scratch(NamedTuple):
-    """Memory that is used again and again."""
-
-    kept: np.ndarray  # (n_groups, ...), what the forward pass leaves for the backward pass
-    winners: np.ndarray  # (n_groups, ...), where in its window the greatest response is
-    Z: np.ndarray  # (FILTERS, size), responses
-    best: np.ndarray  # (4, size), of a row of windows: values and where they are, twice
-    dZ: np.ndarray  # (size,), dZ and dA of all layers
-    weights: np.ndarray  # (size,), filters filled up, their gradients, and filters reversed
-    A: np.ndarray  # (n_images, n_dense_inputs), inputs of the dense layers
-    dA: np.ndarray  # (n_images, n_dense_inputs)
-    dT: np.ndarray  # (n_images, n_outputs)
+    sizes: np.ndarray  # (1,) of `SIZES`
+    convolutions: np.ndarray  # (n_layers,) of `CONVOLUTION`
+    denses: np.ndarray  # (n_layers,) of `DENSE`
+    offsets: np.ndarray  # from a pixel to the input of each tap
+    reversal: np.ndarray  # for each weight of the filters reversed where it is, -1 for 0
+    fills: np.ndarray  # where filters are filled up with 0
+    vector: np.ndarray  # parameters
+    gradient: np.ndarray  # of those that are learnt, which come first
+    scratch: np.ndarray
 
 
 class Data(NamedTuple):
@@ -211,22 +195,6 @@ class Data(NamedTuple):
     s: np.ndarray  # (n,)
     rows: np.ndarray  # their order
     keep: np.ndarray  # (len(rows), n_dense_inputs), factors for dropout, or (0, 0)
-
-
-@inlined
-def convolution(tables, k):
-    """Return layer k."""
-    r = tables.convolutions[k]
-    few = r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10]
-    more = r[11], r[12], r[13], r[14], r[15], r[16], r[17], r[18], r[19], r[20], r[21], r[22], r[23]
-    return Convolution(*few, *more)
-
-
-@inlined
-def dense(tables, k):
-    """Return layer k."""
-    r = tables.denses[k]
-    return Dense(r[0], r[1], r[2], r[3], r[4], r[5], r[6])
 
 
 @intrinsic
@@ -353,7 +321,7 @@ def response_of_nine(inputs, i, o, w):
 @called
 def conv_forward(x, offsets, W, z, n_runs, length, x_stride, z_stride):
     """z[f, q] = sum_k W[f, k] * x[q + offsets[k]], for some filters, in runs of pixels."""
-    size, n_taps = z.shape[1], W.shape[1]
+    size, row, n_taps = z.shape[1], W.shape[1], offsets.size
     for run in range(n_runs):
         first, start = run * x_stride, run * z_stride
         inputs = part(x, first, x.size - first)
@@ -367,7 +335,7 @@ def conv_forward(x, offsets, W, z, n_runs, length, x_stride, z_stride):
             conv_forward_four(inputs, offsets, W, four)
         else:
             for f in range(len(W)):
-                w = part(W, f * n_taps, n_taps)
+                w = part(W, f * row, n_taps)
                 conv_forward_one(inputs, offsets, w, part(z, f * size + start, length))
 
 
@@ -410,7 +378,7 @@ def conv_forward_four(inputs, offsets, W, z):
 @called
 def conv_backward(dz, origin, x, offsets, dW, length):
     """dW[f, k] += sum_q dz[f, origin + q] * x[q + offsets[k]], for some filters."""
-    size, n_taps = dz.shape[1], dW.shape[1]
+    size, row, n_taps = dz.shape[1], dW.shape[1], offsets.size
     for start in range(0, length, RUN):
         inputs = part(x, start, x.size - start)
         first, n = origin + start, min(RUN, length - start)
@@ -424,7 +392,7 @@ def conv_backward(dz, origin, x, offsets, dW, length):
             conv_backward_four(four, inputs, offsets, dW)
         else:
             for f in range(len(dW)):
-                dw = part(dW, f * n_taps, n_taps)
+                dw = part(dW, f * row, n_taps)
                 conv_backward_one(part(dz, f * size + first, n), inputs, offsets, dw)
 
 
@@ -481,21 +449,19 @@ def conv_backward_four(dz, inputs, offsets, dW):
 
 
 @called
-def copy_images(X, rows, layer, m, x):
+def copy_images(X, rows, layer, x):
     """Copy images, channels last in X, into their padding."""
-    row = (layer.W + layer.width - 1) * m
-    first = layer.height // 2 * row + layer.width // 2 * m
+    m = layer.m
     if m == 1 and layer.C == 1:  # the same as below, in half the time
-        image = X[rows[0]]
-        W = np.uintp(layer.W)
+        image, W = X[rows[0]], np.uintp(layer.W)
         for i in range(layer.H):
-            to, of = np.uintp(first + i * row), np.uintp(i) * W
+            to, of = np.uintp(layer.corner + i * layer.row), np.uintp(i) * W
             for j in range(W):
                 x[to + j] = image[of + j]
         return
     for c in range(layer.C):
         for i in range(layer.H):
-            to = (c * (layer.H + layer.height - 1) + i) * row + first
+            to = c * layer.channel + i * layer.row + layer.corner
             for j in range(layer.W):
                 of = np.uintp((i * layer.W + j) * layer.C + c)
                 for n in range(len(rows)):
@@ -504,109 +470,88 @@ def copy_images(X, rows, layer, m, x):
 
 
 @called
-def copy_activations(a, a_row, layer, m, x):
-    """Copy what the layer before returned, (C, H, W, m), into its padding."""
-    length, row = layer.W * m, (layer.W + layer.width - 1) * m
-    first = layer.height // 2 * row + layer.width // 2 * m
-    for c in range(layer.C):
-        for i in range(layer.H):
-            start = (c * (layer.H + layer.height - 1) + i) * row + first
-            to = x[start : start + length]
-            start = (c * layer.H + i) * a_row
-            of = a[start : start + length]
-            for j in range(length):
-                to[j] = of[j]
+def relu_forward(z, b, layer):
+    """z = z + b where that is positive, else 0, in place, for one filter. NaN stays NaN.
 
-
-@inner
-def runs(layer, m):
-    """Return in how many runs to go over the pixels, and how long they are.
-
-    With one image it is one run, over the pixels beyond a row's end too.
-    """
-    if m == 1:
-        return 1, layer.H * (layer.W + layer.width - 1)
-    return layer.H, layer.W * m
-
-
-@called
-def relu_forward(z, b, n_runs, length, z_row, a_row, n_beyond, a):
-    """a = z + b where that is positive, else 0, for one filter without pooling. NaN stays NaN.
-
-    In one run over all rows, the last ``n_beyond`` pixels of each are beyond the image: a is 0.
+    The pixels beyond the end of a row are 0.
     """
     zero = z.dtype.type(0)
-    of = to = np.uintp(0)
-    for _ in range(n_runs):
-        for j in range(np.uintp(length)):
-            value = z[of + j] + b
-            a[to + j] = zero if value < zero else value
-        of += np.uintp(z_row)
-        to += np.uintp(a_row)
-    for j in range(z_row - n_beyond, z_row):
-        for start in range(0, length, z_row):
-            a[np.uintp(start + j)] = zero
+    for k in range(z.size):
+        value = z[k] + b
+        z[k] = zero if value < zero else value
+    for j in range(layer.W * layer.m, layer.row):
+        for start in range(0, z.size, layer.row):
+            z[np.uintp(start + j)] = zero
 
 
 @called
-def relu_backward(da, a, n_runs, length, a_row, z_row, dz):
-    """dz = da where a > 0, else 0, for one filter without pooling. Return the sum of dz."""
+def relu_backward(dz, a, layer):
+    """dz = dz where a > 0, else 0, in place, for one filter. Return the sum of dz."""
     total = zero = a.dtype.type(0)
-    of = to = np.uintp(0)
-    for _ in range(n_runs):
+    length, of, to = layer.relu_length, np.uintp(0), np.uintp(0)
+    for _ in range(layer.relu_runs):
         for j in range(np.uintp(length)):
-            value = da[of + j] if a[of + j] > zero else zero
+            value = dz[to + j] if a[of + j] > zero else zero
             dz[to + j] = value
             total += value
-        of += np.uintp(a_row)
-        to += np.uintp(z_row)
+        of += np.uintp(layer.A_row)
+        to += np.uintp(layer.row)
     return total
 
 
 @called
-def pool_forward(z, b, layer, m, best, a, winners):
+def copy_rows(x, x_row, y, y_row, layer):
+    """Copy the pixels of one filter from rows of one length to rows of another."""
+    length = layer.W * layer.m
+    for i in range(layer.H):
+        of, to = part(x, i * x_row, length), part(y, i * y_row, length)
+        for j in range(length):
+            to[j] = of[j]
+
+
+@inner
+def keep_greatest(x, x_place, shift, is_first, best, best_place):
+    """Take x and its places, shifted, where x is greater than the best, or is the first."""
+    more = x.dtype.type(shift)
+    for j in range(x.size):
+        value, greatest, found = x[j], best[j], best_place[j]
+        better = is_first or value > greatest
+        best[j] = value if better else greatest
+        best_place[j] = x_place[j] + more if better else found
+
+
+@called
+def pool_forward(z, b, layer, best, a, winners):
     """a = ReLU(b + the greatest z of each window), for one filter; winners = where that is in it.
 
     The first column is taken among equals, and in it the first row. Comparisons give numbers and
     not branches, which would be mispredicted half the time.
     """
     zero = z.dtype.type(0)
-    row = (layer.W + layer.width - 1) * m
+    m, row = layer.m, layer.row
     n_columns, step = layer.W // layer.q, layer.q * m
     length = n_columns * step
     # The greatest of each column of a window, and then of each window from any column on: of every
     # q-th of these the window is one. In runs, that is less work than to go window by window.
-    size = best.shape[1]
-    column, column_place = part(best, 0, length), part(best, size, length)
-    window, window_place = part(best, 2 * size, length), part(best, 3 * size, length)
+    zeros, column, column_place = (
+        part(best, 0, length),
+        part(best, length, length),
+        part(best, 2 * length, length),
+    )
+    window, window_place = part(best, 3 * length, length), part(best, 4 * length, length)
+    for j in range(length):
+        zeros[j] = zero
     for i in range(layer.H // layer.p):
-        of = part(z, i * layer.p * row, length)
-        for j in range(length):
-            column[j] = of[j]
-            column_place[j] = zero
-        for u in range(1, layer.p):
+        for u in range(layer.p):
             of = part(z, (i * layer.p + u) * row, length)
-            place = z.dtype.type(u * row)
-            for j in range(length):
-                value, greatest, found = of[j], column[j], column_place[j]
-                better = value > greatest
-                column[j] = value if better else greatest
-                column_place[j] = place if better else found
-        for j in range(length):
-            window[j] = column[j]
-            window_place[j] = column_place[j]
-        for v in range(1, layer.q):
-            of, of_place = part(column, v * m, length), part(column_place, v * m, length)
-            place = z.dtype.type(v * m)
-            for j in range(length - v * m):
-                value, greatest, found = of[j], window[j], window_place[j]
-                value_place = of_place[j] + place
-                better = value > greatest
-                window[j] = value if better else greatest
-                window_place[j] = value_place if better else found
+            keep_greatest(of, zeros, u * row, u == 0, column, column_place)
+        for v in range(layer.q):
+            n = length - v * m
+            of, of_place = part(column, v * m, n), part(column_place, v * m, n)
+            keep_greatest(of, of_place, v * m, v == 0, window, window_place)
         for j in range(n_columns):
-            to = (i * n_columns + j) * m
-            outputs, places = part(a, to, m), part(winners, to, m)
+            outputs = part(a, i * layer.A_row + j * m, m)
+            places = part(winners, i * layer.dA_row + j * m, m)
             of, of_place = part(window, j * step, m), part(window_place, j * step, m)
             for n in range(m):
                 value = of[n] + b
@@ -615,24 +560,26 @@ def pool_forward(z, b, layer, m, best, a, winners):
 
 
 @called
-def pool_backward(da, a, winners, layer, m, dz):
+def pool_backward(da, a, winners, layer, dz):
     """dz = da at the winner of each window where a > 0, else 0, for one filter. Return its sum."""
     total = zero = a.dtype.type(0)
-    row, length = (layer.W + layer.width - 1) * m, layer.W * m
+    m, row, length = layer.m, layer.row, layer.W * layer.m
     for i in range(layer.H):
         to = part(dz, i * row, length)
         for j in range(length):
             to[j] = zero
-    for w in range(layer.A_size):
-        value = da[w] if a[w] > zero else zero
-        da[w] = value
-        total += value
-    w = np.uintp(0)
     for i in range(layer.H // layer.p):
+        of, outputs = part(da, i * layer.dA_row, layer.dA_row), part(a, i * layer.A_row, length)
+        for j in range(layer.dA_row):
+            value = of[j] if outputs[j] > zero else zero
+            of[j] = value
+            total += value
+        places = part(winners, i * layer.dA_row, layer.dA_row)
+        w = np.uintp(0)
         for j in range(layer.W // layer.q):
             window = np.uintp(i * layer.p * row + j * layer.q * m)
             for n in range(np.uintp(m)):
-                dz[window + n + np.uintp(winners[w])] = da[w]
+                dz[window + n + np.uintp(places[w])] = of[w]
                 w += np.uintp(1)
     return total
 
@@ -681,11 +628,11 @@ def add_four(factors, x0, x1, x2, x3, y):
 
 
 @called
-def dense_forward(A, V, c, T, first, n_images):
-    """T = A V' + c, an image a row; T goes into its columns from the first."""
-    n_in, step = V.shape[1], A.shape[1]
+def dense_forward(A, V, c, T):
+    """T = A V' + c, an image a row."""
+    n_images, step, n_in = len(A), A.shape[1], V.shape[1]
     for k in range(len(c)):
-        v, intercept, column = part(V, k * n_in, n_in), c[k], np.uintp(first + k)
+        v, intercept, column = part(V, k * n_in, n_in), c[k], np.uintp(k)
         m = 0
         while n_images - m >= 4:
             start = m * step
@@ -704,52 +651,28 @@ def dense_forward(A, V, c, T, first, n_images):
 
 
 @called
-def dense_backward_weights(dT, first, A, dV, n_images, overwrite):
-    """dV += dT' A. The first images of a batch overwrite dV, to read it one time less."""
-    n_in, step = dV.shape[1], A.shape[1]
-    for k in range(len(dV)):
-        column, dv = np.uintp(first + k), part(dV, k * n_in, n_in)
-        m = 0
+def combine_rows(t, x, y, overwrite):
+    """y[i] += sum_j t[i, j] * x[j], for rows of x and y; or y[i] = the same."""
+    n, x_row, y_row = min(x.shape[1], y.shape[1]), x.shape[1], y.shape[1]
+    for i in range(len(y)):
+        to, k = part(y, i * y_row, n), np.uintp(i)
+        first = 0
         if overwrite:
-            scale(dT[0, column], part(A, 0, n_in), dv)
-            m = 1
-        while n_images - m >= 4:
-            i, start = np.uintp(m), m * step
+            scale(t[k, np.uintp(0)], part(x, 0, n), to)
+            first = 1
+        while len(x) - first >= 4:
+            j, start = np.uintp(first), first * x_row
             add_four(
-                (dT[i, column], dT[i + 1, column], dT[i + 2, column], dT[i + 3, column]),
-                part(A, start, n_in),
-                part(A, start + step, n_in),
-                part(A, start + 2 * step, n_in),
-                part(A, start + 3 * step, n_in),
-                dv,
+                (t[k, j], t[k, j + 1], t[k, j + 2], t[k, j + 3]),
+                part(x, start, n),
+                part(x, start + x_row, n),
+                part(x, start + 2 * x_row, n),
+                part(x, start + 3 * x_row, n),
+                to,
             )
-            m += 4
-        for i in range(m, n_images):
-            if dT[np.uintp(i), column] != 0:
-                add_scaled(dT[np.uintp(i), column], part(A, i * step, n_in), dv)
-
-
-@called
-def dense_backward(dT, first, V, n_images, dA):
-    """dA = dT V."""
-    n_in, step = V.shape[1], dA.shape[1]
-    for m in range(n_images):
-        da = part(dA, m * step, n_in)
-        i, k = np.uintp(m), 1
-        scale(dT[i, np.uintp(first)], part(V, 0, n_in), da)
-        while len(V) - k >= 4:
-            column, start = np.uintp(first + k), k * n_in
-            add_four(
-                (dT[i, column], dT[i, column + 1], dT[i, column + 2], dT[i, column + 3]),
-                part(V, start, n_in),
-                part(V, start + n_in, n_in),
-                part(V, start + 2 * n_in, n_in),
-                part(V, start + 3 * n_in, n_in),
-                da,
-            )
-            k += 4
-        for last in range(k, len(V)):
-            add_scaled(dT[i, np.uintp(first + last)], part(V, last * n_in, n_in), da)
+            first += 4
+        for j in range(first, len(x)):
+            add_scaled(t[k, np.uintp(j)], part(x, j * x_row, n), to)
 
 
 @inner
@@ -780,60 +703,6 @@ def log_loss_backward(t, y, s, dt):
     return any_left
 
 
-class Network(NamedTuple):
-    """What the functions below are given."""
-
-    tables: Tables
-    vector: np.ndarray  # all parameters, those that are learnt first
-    gradient: np.ndarray  # of those that are learnt
-    scratch: Scratch
-
-
-@inlined
-def fill_up_filters(network):
-    """Copy the filters of each layer into the scratch, filled up, and those reversed."""
-    tables, vector, weights = network.tables, network.vector, network.scratch.weights
-    zero = vector.dtype.type(0)
-    for k in range(len(tables.convolutions)):
-        layer = convolution(tables, k)
-        to, n_taps = layer.weights_start, layer.n_taps
-        for f in range(layer.F):
-            start = layer.W_start + f * layer.W_size
-            for t in range(n_taps):
-                tap = tables.taps[layer.taps_start + t]
-                weights[to] = vector[start + tap] if tap >= 0 else zero
-                weights[to + layer.F * n_taps] = zero  # of the gradient
-                to += 1
-        if k == 0:
-            continue
-        to += layer.F * n_taps
-        for c in range(layer.C):
-            for t in range(layer.n_reversed):
-                tap = tables.taps[layer.taps_start + n_taps + t]
-                weights[to] = vector[layer.W_start + tap + c] if tap >= 0 else zero
-                to += 1
-
-
-@inlined
-def add_gradient_of_filters(network, overwrite):
-    """Add to the gradient, or overwrite it, by what was summed up for the filters filled up."""
-    tables, gradient, weights = network.tables, network.gradient, network.scratch.weights
-    for k in range(len(tables.convolutions)):
-        layer = convolution(tables, k)
-        if overwrite:
-            start = layer.W_start
-            for i in range(layer.F * layer.W_size):
-                gradient[np.uintp(start + i)] = 0
-        of = layer.weights_start + layer.F * layer.n_taps
-        for f in range(layer.F):
-            start = layer.W_start + f * layer.W_size
-            for t in range(layer.n_taps):
-                tap = tables.taps[layer.taps_start + t]
-                if tap >= 0:
-                    gradient[start + tap] += weights[of]
-                of += 1
-
-
 @inlined
 def next_image(X, rows, n, m):
     """Return the image to prefetch while image n is computed: none while a group of them is."""
@@ -842,125 +711,108 @@ def next_image(X, rows, n, m):
     return part(X, row * X.shape[1], X.shape[1] if is_next else 0)
 
 
-@called
-def convolve(k, layer, before, is_last, tables, vector, scratch, X, rows, n_images):
-    """Take the images of some rows through layer k, which comes after the layer ``before``.
-
-    The last layer writes its output to A. Of images that go through it alone, the next one is
-    prefetched meanwhile.
-    """
-    m, n_inputs = tables.m, scratch.A.shape[1]
-    row = (layer.W + layer.width - 1) * m
-    # One run over all rows goes beyond the last one.
-    x_size = layer.C * (layer.H + layer.height - 1) * row + (layer.width - 1) * m
-    n_runs, length = runs(layer, m)
-    n_beyond = layer.width - 1 if m == 1 else 0
-    n_taps, A_size, pools = layer.n_taps, layer.A_size, layer.p * layer.q > 1
-    offsets = part(tables.offsets, layer.taps_start, n_taps)
-    for group in range(0, n_images, m):
-        kept = group // m * scratch.kept.shape[1]
-        winners = group // m * scratch.winners.shape[1] + layer.winners_start
-        x = part(scratch.kept, kept + layer.X_start, x_size)
-        if k == 0:
-            copy_images(X, part(rows, group, min(m, n_images - group)), layer, m, x)
-        else:
-            a = part(scratch.kept, kept + before.A_start, before.F * before.A_size)
-            copy_activations(a, before.A_row, layer, m, x)
-        a = part(scratch.kept, kept + layer.A_start, layer.F * A_size)
-        if is_last and m == 1:
-            a = part(scratch.A, group * n_inputs, layer.F * A_size)
-        next_x = next_image(X, rows, group, m)
-        requested = 0
-        for f in range(0, layer.F, FILTERS):
-            n_filters = min(FILTERS, layer.F - f)
-            W = matrix(scratch.weights, layer.weights_start + f * n_taps, n_filters, n_taps)
-            conv_forward(x, offsets, W, scratch.Z, n_runs, length, row, row)
-            prefetch(next_x, requested)
-            requested += 1
-            for i in range(n_filters):
-                start = (f + i) * A_size
-                z = part(scratch.Z, i * scratch.Z.shape[1], layer.H * row)
-                b, to = vector[np.uintp(layer.b_start + f + i)], part(a, start, A_size)
-                if pools:
-                    places = part(scratch.winners, winners + start, A_size)
-                    pool_forward(z, b, layer, m, scratch.best, to, places)
-                else:
-                    relu_forward(z, b, n_runs, length, row, layer.A_row, n_beyond, to)
-                prefetch(next_x, requested)
-                requested += 1
-        if is_last and m > 1:
-            n_in = layer.F * A_size // m
-            for start in range(0, n_in, BLOCK):
-                for n in range(min(m, n_images - group)):
-                    to = part(scratch.A, (group + n) * n_inputs, n_in)
-                    for value in range(start, min(start + BLOCK, n_in)):
-                        to[np.uintp(value)] = a[np.uintp(value * m + n)]
+@inner
+def is_in_place(layer):
+    """Return whether ReLU can be in place: A has the rows of Z, and there is no pooling."""
+    return layer.relu_length == layer.H * layer.row and layer.p * layer.q == 1
 
 
 @called
-def convolve_backward(k, layer, before, is_last, tables, gradient, scratch, X, rows, n_images):
-    """Add the gradients of layer k, given dA, and write dA of the layer before."""
-    m, n_inputs = tables.m, scratch.A.shape[1]
-    size, row, pools = layer.A_size, (layer.W + layer.width - 1) * m, layer.p * layer.q > 1
-    # One run over all rows goes beyond the last one.
-    x_size = layer.C * (layer.H + layer.height - 1) * row + (layer.width - 1) * m
-    origin = (layer.height - 1) // 2 * row + (layer.width - 1) // 2 * m
-    channel = (layer.H + layer.height - 1) * row
-    length = (layer.H - 1) * row + layer.W * m
-    n_runs, run = runs(layer, m)
-    n_taps = layer.n_taps
-    offsets = part(tables.offsets, layer.taps_start, n_taps)
-    dW_start = layer.weights_start + layer.F * n_taps
-    for group in range(0, n_images, m):
-        kept = group // m * scratch.kept.shape[1]
-        winners = group // m * scratch.winners.shape[1] + layer.winners_start
-        x = part(scratch.kept, kept + layer.X_start, x_size)
-        a = part(scratch.kept, kept + layer.A_start, layer.F * size)
-        da = part(scratch.dZ, layer.dA_start, layer.F * size)
-        if is_last and m == 1:
-            a = part(scratch.A, group * n_inputs, layer.F * size)
-            da = part(scratch.dA, group * n_inputs, layer.F * size)
-        elif is_last:
-            n_in = layer.F * size // m
-            for start in range(0, n_in, BLOCK):
-                for n in range(m):
-                    is_image = group + n < n_images
-                    of = part(scratch.dA, (group + n) * n_inputs if is_image else 0, n_in)
-                    for i in range(start, min(start + BLOCK, n_in)):
-                        da[np.uintp(i * m + n)] = of[np.uintp(i)] if is_image else 0
-        next_x = next_image(X, rows, group, m)
-        requested = layer.F + (layer.F + FILTERS - 1) // FILTERS  # by the forward pass
-        for f in range(0, layer.F, FILTERS):
-            n_filters = min(FILTERS, layer.F - f)
-            dz_start = layer.dZ_start + (f * channel if k > 0 else 0)
-            for i in range(n_filters):
-                start = (f + i) * size
-                of, outputs = part(da, start, size), part(a, start, size)
-                to = part(scratch.dZ, dz_start + i * channel + origin, layer.H * row)
-                if pools:
-                    places = part(scratch.winners, winners + start, size)
-                    total = pool_backward(of, outputs, places, layer, m, to)
-                else:
-                    total = relu_backward(of, outputs, n_runs, run, layer.A_row, row, to)
-                if layer.learns_b:
-                    gradient[np.uintp(layer.b_start + f + i)] += total
-            prefetch(next_x, requested)
-            requested += 1
-            dz = matrix(scratch.dZ, dz_start, n_filters, channel)
-            dW = matrix(scratch.weights, dW_start + f * n_taps, n_filters, n_taps)
-            conv_backward(dz, origin, x, offsets, dW, length)
-        if k > 0:
-            # The gradient of the input is the response of the filters reversed to dz.
-            n_reversed = layer.n_reversed
-            taps = part(tables.offsets, layer.taps_start + n_taps, n_reversed)
-            of = part(scratch.dZ, layer.dZ_start, layer.F * channel)
-            for c in range(0, layer.C, FILTERS):
-                n_channels = min(FILTERS, layer.C - c)
-                start = dW_start + layer.F * n_taps + c * n_reversed
-                W = matrix(scratch.weights, start, n_channels, n_reversed)
-                start = before.dA_start + c * before.A_size
-                dx = matrix(scratch.dZ, start, n_channels, before.A_size)
-                conv_forward(of, taps, W, dx, layer.H, layer.W * m, row, before.A_row)
+def convolve(layer, region, vector, offsets, scratch, next_x):
+    """Take the images of a group through a layer, while the next image is prefetched."""
+    F, H, row, n_taps = layer.F, layer.H, layer.row, layer.n_taps
+    pools, in_place = layer.p * layer.q > 1, is_in_place(layer)
+    taps = part(offsets, layer.taps, n_taps)
+    x = part(scratch, region + layer.X, layer.X_size)
+    best = part(scratch, layer.best, 5 * layer.W * layer.m)
+    requested = 0
+    for f in range(0, F, FILTERS):
+        n_filters = min(FILTERS, F - f)
+        W = matrix(vector, layer.filters + f * layer.filters_row, n_filters, layer.filters_row)
+        start = region + layer.A + f * layer.A_channel if in_place else layer.Z
+        Z = matrix(scratch, start, n_filters, H * row)
+        conv_forward(x, taps, W, Z, layer.n_runs, layer.length, row, row)
+        prefetch(next_x, requested)
+        for i in range(n_filters):
+            z, b = part(Z, i * H * row, H * row), vector[np.uintp(layer.b + f + i)]
+            a = part(scratch, region + layer.A + (f + i) * layer.A_channel, layer.A_channel)
+            if pools:
+                start = region + layer.winners + (f + i) * layer.dA_channel
+                pool_forward(z, b, layer, best, a, part(scratch, start, layer.dA_channel))
+            else:
+                relu_forward(z, b, layer)
+            if not (pools or in_place):
+                copy_rows(z, row, a, layer.A_row, layer)
+        prefetch(next_x, requested + 1)
+        requested += 2
+
+
+@called
+def convolve_backward(layer, region, vector, gradient, offsets, scratch, next_x):
+    """Add the gradients of a layer, given dA, and write dX if a layer comes before."""
+    F, H, row, n_taps, channel = layer.F, layer.H, layer.row, layer.n_taps, layer.channel
+    pools, has_dX = layer.p * layer.q > 1, layer.dX_channel > 0
+    in_place = is_in_place(layer) and not has_dX
+    corner = 0 if in_place else layer.dZ_corner
+    taps = part(offsets, layer.taps, n_taps)
+    x = part(scratch, region + layer.X, layer.X_size)
+    length = (H - 1) * row + layer.W * layer.m
+    requested = 2 * ((F + FILTERS - 1) // FILTERS)  # by the forward pass
+    for f in range(0, F, FILTERS):
+        n_filters = min(FILTERS, F - f)
+        dZ, size = layer.dZ + (f * channel if has_dX else 0), channel
+        if in_place:
+            dZ, size = region + layer.dA + f * layer.dA_channel, layer.dA_channel
+        for i in range(n_filters):
+            start = region + layer.dA + (f + i) * layer.dA_channel
+            da = part(scratch, start, layer.dA_channel)
+            a = part(scratch, region + layer.A + (f + i) * layer.A_channel, layer.A_channel)
+            dz = part(scratch, dZ + i * size + corner, H * row)
+            if pools:
+                start = region + layer.winners + (f + i) * layer.dA_channel
+                total = pool_backward(da, a, part(scratch, start, layer.dA_channel), layer, dz)
+            else:
+                if not in_place:
+                    copy_rows(da, layer.dA_row, dz, row, layer)
+                total = relu_backward(dz, a, layer)
+            if layer.learns_b:
+                gradient[np.uintp(layer.b + f + i)] += total
+        prefetch(next_x, requested)
+        requested += 1
+        dz = matrix(scratch, dZ, n_filters, size)
+        dW = matrix(gradient, layer.filters + f * layer.filters_row, n_filters, layer.filters_row)
+        conv_backward(dz, corner, x, taps, dW, length)
+    if has_dX:
+        # The gradient of the input is the response of the filters reversed to dz.
+        n_taps, size = layer.n_reversed, layer.dX_channel
+        taps = part(offsets, layer.reversed_taps, n_taps)
+        dz = part(scratch, layer.dZ, F * channel)
+        for c in range(0, layer.C, FILTERS):
+            n_channels = min(FILTERS, layer.C - c)
+            W = matrix(scratch, layer.reversed + c * n_taps, n_channels, n_taps)
+            dx = matrix(scratch, region + layer.dX + c * size, n_channels, size)
+            conv_forward(dz, taps, W, dx, H, layer.W * layer.m, row, layer.dX_row)
+
+
+@called
+def images_first(a, m, A):
+    """A = a transposed, of images in groups of m: an image a row, which may be longer."""
+    size = a.size // m
+    for start in range(0, size, BLOCK):
+        for n in range(len(A)):
+            for k in range(start, min(start + BLOCK, size)):
+                A[np.uintp(n), np.uintp(k)] = a[np.uintp(k * m + n)]
+
+
+@called
+def images_last(A, m, a):
+    """The inverse of `images_first`; images that complete the group are 0."""
+    zero, size = a.dtype.type(0), a.size // m
+    for start in range(0, size, BLOCK):
+        for n in range(m):
+            for k in range(start, min(start + BLOCK, size)):
+                value = A[np.uintp(n), np.uintp(k)] if n < len(A) else zero
+                a[np.uintp(k * m + n)] = value
 
 
 @inner
@@ -971,124 +823,118 @@ def drop(x, keep):
 
 
 @inlined
-def forward(network, X, rows, keep, T, first, n_images):
-    """Write the outputs of the images from the first, no more than the scratch holds."""
-    tables, scratch, vector = network.tables, network.scratch, network.vector
-    A, n_inputs, n_layers = scratch.A, scratch.A.shape[1], len(tables.denses)
-    some = part(rows, first, len(rows) - first)
-    before = convolution(tables, 0)
-    for k in range(len(tables.convolutions)):
-        layer = convolution(tables, k)
-        is_last = k == len(tables.convolutions) - 1
-        convolve(k, layer, before, is_last, tables, vector, scratch, X, some, n_images)
-        before = layer
+def forward(network, data, T, first, n_images):
+    """Write the outputs of the images from the first, as many as there are regions for."""
+    sizes, scratch, vector = network.sizes[0], network.scratch, network.vector
+    m, step, offsets = sizes.m, sizes.row, network.offsets
+    image, last = network.convolutions[0], network.convolutions[-1]
+    for group in range(0, n_images, m):
+        region, n = group // m * sizes.region, min(m, n_images - group)
+        some = part(data.rows, first + group, n)
+        copy_images(data.X, some, image, part(scratch, region + image.X, image.X_size))
+        next_x = next_image(data.X, data.rows, first + group, m)
+        for k in range(len(network.convolutions)):
+            convolve(network.convolutions[k], region, vector, offsets, scratch, next_x)
+        if m > 1:
+            a = part(scratch, region + last.A, last.F * last.A_channel)
+            images_first(a, m, matrix(scratch, sizes.A + group * step, n, step))
+    n_layers, n_inputs = len(network.denses), data.keep.shape[1]
     for k in range(n_layers):
-        layer = dense(tables, k)
-        n_in, n_out = layer.n_in, layer.n_out
-        if len(keep):
+        layer = network.denses[k]
+        n_in, n_out, start = layer.n_in, layer.n_out, sizes.A + layer.inputs
+        if n_inputs:
             for n in range(n_images):
-                to = part(A, n * n_inputs + layer.A_start, n_in)
-                drop(to, part(keep, (first + n) * n_inputs + layer.A_start, n_in))
-        inputs = matrix(A, layer.A_start, n_images, n_inputs)
-        V, c = matrix(vector, layer.V_start, n_out, n_in), part(vector, layer.c_start, n_out)
+                keep = part(data.keep, (first + n) * n_inputs + layer.inputs, n_in)
+                drop(part(scratch, start + n * step, n_in), keep)
+        A = matrix(scratch, start, n_images, step)
+        V, c = matrix(vector, layer.V, n_out, n_in), part(vector, layer.c, n_out)
         if k == n_layers - 1:
-            outputs = matrix(T, first * n_out, n_images, n_out)
-            dense_forward(inputs, V, c, outputs, 0, n_images)
+            dense_forward(A, V, c, matrix(T, first * n_out, n_images, n_out))
             break
-        dense_forward(inputs, V, c, A, layer.A_start + n_in, n_images)
+        dense_forward(A, V, c, matrix(scratch, sizes.A + layer.outputs, n_images, step))
         for n in range(n_images):
-            hidden = part(A, n * n_inputs + layer.A_start + n_in, n_out)
+            hidden = part(scratch, sizes.A + n * step + layer.outputs, n_out)
             for i in range(n_out):
                 hidden[i] = hidden.dtype.type(0) if hidden[i] < 0 else hidden[i]
 
 
 @inlined
-def backward_of_dense_layers(network, keep, first, n_images, overwrite):
+def backward_of_dense_layers(network, data, first, n_images, overwrite):
     """Add the gradients of the dense layers, given dT, and write dA where it is needed."""
-    tables, scratch = network.tables, network.scratch
-    vector, gradient = network.vector, network.gradient
-    A, dA, n_inputs = scratch.A, scratch.dA, scratch.A.shape[1]
-    n_layers, learns_filters = len(tables.denses), convolution(tables, 0).learns_W
-    for k in range(n_layers - 1, -1, -1):
-        layer = dense(tables, k)
-        n_in, n_out, start = layer.n_in, layer.n_out, layer.A_start
-        dT, column = scratch.dT, 0
-        if k < n_layers - 1:
-            dT, column = dA, start + n_in
+    sizes, scratch, gradient = network.sizes[0], network.scratch, network.gradient
+    step, n_inputs = sizes.row, data.keep.shape[1]
+    for k in range(len(network.denses) - 1, -1, -1):
+        layer = network.denses[k]
+        n_in, n_out = layer.n_in, layer.n_out
+        dT = matrix(scratch, sizes.dA + layer.outputs, n_images, step)
         if layer.learns_V:
-            dV = matrix(gradient, layer.V_start, n_out, n_in)
-            inputs = matrix(A, start, n_images, n_inputs)
-            dense_backward_weights(dT, column, inputs, dV, n_images, overwrite)
+            dV = matrix(gradient, layer.V, n_out, n_in)
+            A = matrix(scratch, sizes.A + layer.inputs, n_images, step)
+            combine_rows(dT.T, A, dV, overwrite)
         if layer.learns_c:
             for i in range(n_out):
                 for n in range(n_images):
-                    dt = dT[np.uintp(n), np.uintp(column + i)]
-                    gradient[np.uintp(layer.c_start + i)] += dt
-        if k > 0 or learns_filters:
-            V = matrix(vector, layer.V_start, n_out, n_in)
-            dense_backward(dT, column, V, n_images, matrix(dA, start, n_images, n_inputs))
+                    gradient[np.uintp(layer.c + i)] += dT[np.uintp(n), np.uintp(i)]
+        if k > 0 or sizes.learns_filters:
+            V = matrix(network.vector, layer.V, n_out, n_in)
+            combine_rows(dT, V, matrix(scratch, sizes.dA + layer.inputs, n_images, step), True)
             for n in range(n_images):
-                da, a = part(dA, n * n_inputs + start, n_in), part(A, n * n_inputs + start, n_in)
-                if len(keep):
-                    drop(da, part(keep, (first + n) * n_inputs + start, n_in))
+                da = part(scratch, sizes.dA + n * step + layer.inputs, n_in)
+                a = part(scratch, sizes.A + n * step + layer.inputs, n_in)
+                if n_inputs:
+                    drop(da, part(data.keep, (first + n) * n_inputs + layer.inputs, n_in))
                 if k > 0:
                     for i in range(n_in):
                         da[i] = da[i] if a[i] > 0 else da.dtype.type(0)
 
 
 @inlined
+def backward_of_convolutions(network, data, first, n_images):
+    """Add the gradients of the convolution layers, given dA of the last."""
+    sizes, scratch = network.sizes[0], network.scratch
+    m, step, last = sizes.m, sizes.row, network.convolutions[-1]
+    for group in range(0, n_images, m):
+        region, n = group // m * sizes.region, min(m, n_images - group)
+        if m > 1:
+            da = part(scratch, region + last.dA, last.F * last.dA_channel)
+            images_last(matrix(scratch, sizes.dA + group * step, n, step), m, da)
+        next_x = next_image(data.X, data.rows, first + group, m)
+        arrays = network.vector, network.gradient, network.offsets, scratch, next_x
+        for k in range(len(network.convolutions) - 1, -1, -1):
+            convolve_backward(network.convolutions[k], region, *arrays)
+
+
+@inlined
 def visit(network, data, factor, T, start, stop, backward, overwrite):
     """Write the outputs of some images, and write or add the gradient of factor * loss."""
-    tables, scratch, gradient = network.tables, network.scratch, network.gradient
-    learns_filters = convolution(tables, 0).learns_W
-    fill_up_filters(network)
+    sizes, scratch, vector = network.sizes[0], network.scratch, network.vector
+    gradient, n_outputs = network.gradient, T.shape[1]
+    for k in range(network.reversal.size):
+        of, zero = network.reversal[k], vector.dtype.type(0)
+        scratch[np.uintp(sizes.reversed + k)] = vector[np.uintp(of)] if of >= 0 else zero
     if backward and overwrite:
-        for k in range(len(tables.convolutions)):
-            layer = convolution(tables, k)
-            for f in range(layer.F if layer.learns_b else 0):
-                gradient[layer.b_start + f] = 0
-        for k in range(len(tables.denses)):
-            of_dense = dense(tables, k)
-            for f in range(of_dense.n_out if of_dense.learns_c else 0):
-                gradient[of_dense.c_start + f] = 0
-    n_together = len(scratch.A)
-    for first in range(start, stop, n_together):
-        n_images = min(n_together, stop - first)
-        forward(network, data.X, data.rows, data.keep, T, first, n_images)
+        for k in range(sizes.n_zeroed):
+            gradient[k] = 0
+    for first in range(start, stop, sizes.n_together):
+        n_images = min(sizes.n_together, stop - first)
+        forward(network, data, T, first, n_images)
         if not backward:
             continue
         any_left = False
         for n in range(n_images):
             row = data.rows[first + n]
             s = factor * data.s[row]
-            any_left |= log_loss_backward(T[first + n], data.Y[row], s, scratch.dT[n])
+            dt = sizes.dA + n * sizes.row + network.denses[-1].outputs
+            dt = part(scratch, dt, n_outputs)
+            any_left |= log_loss_backward(T[first + n], data.Y[row], s, dt)
         are_first = overwrite and first == start
         if any_left or are_first:
-            backward_of_dense_layers(network, data.keep, first, n_images, are_first)
-        if learns_filters and any_left:
-            some = part(data.rows, first, len(data.rows) - first)
-            n_layers = len(tables.convolutions)
-            for k in range(n_layers - 1, -1, -1):
-                of = convolution(tables, k), convolution(tables, max(k - 1, 0)), k == n_layers - 1
-                convolve_backward(k, *of, tables, gradient, scratch, data.X, some, n_images)
-    if learns_filters and backward:
-        add_gradient_of_filters(network, overwrite)
-
-
-@inlined
-def add_penalty(network, alpha):
-    """Add the gradient of the L2 penalty on the weights that are learnt."""
-    tables, vector, gradient = network.tables, network.vector, network.gradient
-    for k in range(len(tables.convolutions)):
-        layer = convolution(tables, k)
-        weights = slice(layer.W_start, layer.W_start + layer.F * layer.W_size)
-        if layer.learns_W:
-            add_scaled(alpha, vector[weights], gradient[weights])
-    for k in range(len(tables.denses)):
-        of_dense = dense(tables, k)
-        weights = slice(of_dense.V_start, of_dense.V_start + of_dense.n_in * of_dense.n_out)
-        if of_dense.learns_V:
-            add_scaled(alpha, vector[weights], gradient[weights])
+            backward_of_dense_layers(network, data, first, n_images, are_first)
+        if any_left and sizes.learns_filters:
+            backward_of_convolutions(network, data, first, n_images)
+    if backward:
+        for k in range(network.fills.size):
+            gradient[np.uintp(network.fills[k])] = 0
 
 
 @outer
@@ -1109,7 +955,7 @@ def run(network, data, T, batch_size, overwrite, rule, alpha, eta, constants, me
         Learning rate.
     constants : tuple of float
         beta_1, beta_2 and epsilon of Adam; the first is also the momentum.
-    memory : ndarray of shape (2, theta.size)
+    memory : ndarray of shape (2, gradient.size)
     t : int
         Number of steps that were taken before.
 
@@ -1119,8 +965,12 @@ def run(network, data, T, batch_size, overwrite, rule, alpha, eta, constants, me
     """
     number, one = T.dtype.type, T.dtype.type(1)
     n = len(data.rows)
-    theta, gradient = network.vector[: network.gradient.size], network.gradient
+    gradient = network.gradient
+    theta = part(network.vector, 0, gradient.size)
     first, second, epsilon = constants
+    n_intercepts = network.sizes[0].n_intercepts
+    weights = part(theta, n_intercepts, theta.size - n_intercepts)
+    of_weights = part(gradient, n_intercepts, theta.size - n_intercepts)
     for start in range(0, n, batch_size):
         stop = min(start + batch_size, n)
         factor = one / number(stop - start) if rule > GRADIENT else one
@@ -1128,7 +978,7 @@ def run(network, data, T, batch_size, overwrite, rule, alpha, eta, constants, me
         if rule <= GRADIENT:
             continue
         if alpha > 0:
-            add_penalty(network, number(alpha))
+            add_scaled(number(alpha), weights, of_weights)
         t += 1
         if rule == SGD:
             add_scaled(number(-eta), gradient, theta)

@@ -7,8 +7,6 @@ import numpy as np
 from . import _losses
 from ._layers import Convolution, Dense
 
-CACHE_LINE = 64  # bytes
-
 # A block has 4 MiB of buffers, but no fewer than 16 images, with which inner loops would be short:
 # with 32 filters of side 5 a block of 16 took two thirds of the time of a block of 4. The last
 # number bounds the memory for large images.
@@ -311,20 +309,17 @@ class Parameters:
                     position += sizes[k][m]
             if learnt:
                 self._n_learnt = position
-        # The largest array is aligned: most of a step's time is spent on it.
-        largest = max((self.learnt[k][m], sizes[k][m], k, m) for k, m in np.ndindex(len(sizes), 2))
-        self.aligned = self.starts[largest[2]][largest[3]]
-        self.vector = aligned_zeros(position, values[0][0].dtype, self.aligned)
+        self.vector = np.zeros(position, values[0][0].dtype)
         self.theta = self.vector[: self._n_learnt]
-        self.pairs = self._views(self.vector)
+        self.pairs = self.views(self.vector)
         for pair, given in zip(self.pairs, values):
             for m in (0, 1) if fit_intercept else (0,):
                 pair[m][...] = given[m]
 
     def gradient(self):
         """Return a vector for the gradient, and its views by layer, None for what is not learnt."""
-        vector = aligned_zeros(self._n_learnt, self.vector.dtype, self.aligned)
-        return vector, self._views(vector)
+        vector = np.zeros_like(self.theta)
+        return vector, self.views(vector)
 
     def values(self):
         """Return a copy of the parameters, a pair for each layer."""
@@ -332,7 +327,7 @@ class Parameters:
 
     def add_penalty(self, alpha, gradient):
         """Add the gradient of alpha/2 * `squared_norm`."""
-        for (weights, _), (dweights, _) in zip(self.pairs, self._views(gradient)):
+        for (weights, _), (dweights, _) in zip(self.pairs, self.views(gradient)):
             if dweights is not None:
                 dweights += alpha * weights
 
@@ -340,7 +335,8 @@ class Parameters:
         """Return the sum of the squares of all weights, without the intercepts."""
         return sum((weights**2).sum() for weights, _ in self.pairs)
 
-    def _views(self, vector):
+    def views(self, vector):
+        """Return the arrays of each layer in a vector like this one, None for what it lacks."""
         return [
             tuple(
                 vector[start : start + prod(shape)].reshape(shape)
@@ -350,15 +346,3 @@ class Parameters:
             )
             for starts, shapes in zip(self.starts, self._shapes)
         ]
-
-
-def aligned_zeros(size, dtype, first=0):
-    """Return an array of zeros whose element ``first`` is aligned to a cache line.
-
-    Vectors across two lines take twice as long to load; with aligned arrays a training step on one
-    image took a twentieth less time.
-    """
-    a_line = CACHE_LINE // np.dtype(dtype).itemsize
-    buffer = np.zeros(size + a_line, dtype)
-    start = -(buffer.ctypes.data // buffer.itemsize + first) % a_line
-    return buffer[start : start + size]

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import convolve
 
-from skcnn import _arrays, _fast, _losses
+from skcnn import _arrays, _fast, _layout, _losses
 from skcnn._layers import Convolution
 
 SHAPES = [  # of images, filters and pooling
@@ -100,94 +100,89 @@ class Loops:
         from skcnn import _loops
 
         self.loops, self.layer, self.n, self.dtype = _loops, layer, n, dtype
-        H, W, C = layer.in_shape
-        height, width = layer.kernel
-        self.row = (W + width - 1) * n
-        self.of_filters, self.of_reversed = _fast.taps_of(layer, self.row, n)
+        sizes = _layout.sizes_of(layer, n, _layout.a_row_of(layer, n))
+        sizes |= {"A_row": sizes["dA_row"]}
+        fields = _loops.CONVOLUTION.names
+        table = np.array([tuple(sizes.get(name, 0) for name in fields)], _loops.CONVOLUTION)
+        self.sizes = table.view(np.recarray)[0]
+        self.filters, self.row = _layout.Filters(layer), sizes["row"]
+        self.offsets, self.offsets_reversed = _layout.offsets_of(layer, self.row, n)
+        (H, W, _), (height, width) = layer.in_shape, layer.kernel
         self.padded_shape = H + height - 1, W + width - 1, n
 
-    def padded(self, images, reverse=False):
-        n, H, W, C = images.shape
+    def padded(self, images, corner):
+        """Images within their padding, a channel a row; the last row can be read beyond its end."""
+        C = images.shape[3]
         padded = np.zeros((C, *self.padded_shape), self.dtype)
-        top, left = ((side - 1) // 2 if reverse else side // 2 for side in self.layer.kernel)
-        padded[:, top : top + H, left : left + W] = images.transpose(3, 1, 2, 0)
-        return padded.ravel()
-
-    def filled_up(self, W, taps, n_rows, strides):
-        """Filters as rows, with zeros where there is no tap."""
-        rows = np.zeros((n_rows, len(taps)), self.dtype)
-        for k, tap in enumerate(taps):
-            if tap >= 0:
-                rows[:, k] = W.ravel()[tap + strides * np.arange(n_rows)]
-        return rows
+        i, j, _ = np.unravel_index(corner, self.padded_shape)
+        H, W, _ = self.layer.in_shape
+        padded[:, i : i + H, j : j + W] = images.transpose(3, 1, 2, 0)
+        return padded.reshape(C, -1)
 
     def convolved(self, x, W, offsets):
         H, n_columns, _ = self.layer.in_shape
         Z = np.zeros((len(W), H * self.row), self.dtype)
         for f in range(0, len(W), 4):
-            z = np.zeros((4, H * self.row), self.dtype)
+            z = np.zeros((len(W[f : f + 4]), H * self.row), self.dtype)
             lengths = H, n_columns * self.n, self.row, self.row
-            self.loops.conv_forward(x, offsets, W[f : f + 4].copy(), z, *lengths)
-            Z[f : f + 4] = z[: len(Z[f : f + 4])]
+            self.loops.conv_forward(x.ravel(), offsets, W[f : f + 4].copy(), z, *lengths)
+            Z[f : f + 4] = z
         Z = Z.reshape(len(W), H, -1, self.n)[:, :, :n_columns]
         return Z.transpose(3, 1, 2, 0)
 
     def response(self, X, W):
-        taps, offsets = self.of_filters
-        rows = self.filled_up(W, taps, len(W), W[0].size)
-        return self.convolved(self.padded(X), rows, offsets)
+        rows = np.zeros((len(W), self.filters.size), self.dtype)
+        rows[:, self.filters.columns] = W.reshape(len(W), -1)[:, self.filters.taps]
+        return self.convolved(self.padded(X, self.sizes.corner), rows, self.offsets)
 
     def gradient_of_filters(self, X, dZ, shape):
-        taps, offsets = self.of_filters
         H, n_columns, _ = self.layer.in_shape
-        height, width = self.layer.kernel
-        origin = (height - 1) // 2 * self.row + (width - 1) // 2 * self.n
-        dz = self.padded(dZ, reverse=True).reshape(shape[0], -1)
-        dW = np.zeros((shape[0], len(taps)), self.dtype)
+        corner = self.sizes.dZ_corner
+        x, dz = self.padded(X, self.sizes.corner).ravel(), self.padded(dZ, corner)
+        dW = np.zeros((shape[0], self.filters.size), self.dtype)
         for f in range(0, shape[0], 4):
             some = dW[f : f + 4].copy()
             length = (H - 1) * self.row + n_columns * self.n
             four = dz[f : f + 4].copy()
-            self.loops.conv_backward(four, origin, self.padded(X), offsets, some, length)
+            self.loops.conv_backward(four, corner, x, self.offsets, some, length)
             dW[f : f + 4] = some
-        out = np.zeros((shape[0], np.prod(shape[1:])), self.dtype)
-        out[:, taps[taps >= 0]] = dW[:, taps >= 0]
+        dW[:, self.filters.n_live : self.filters.n_taps] = 0  # sums for what is filled up
+        out = np.empty((shape[0], np.prod(shape[1:])), self.dtype)
+        out[:, self.filters.taps] = dW[:, self.filters.columns]
         return out.reshape(shape)
 
     def gradient_of_input(self, W, dZ):
-        taps, offsets = self.of_reversed
-        rows = self.filled_up(W, taps, W.shape[3], 1)
-        return self.convolved(self.padded(dZ, reverse=True), rows, offsets)
+        rows = np.zeros((len(W), self.filters.size), self.dtype)
+        rows[:, self.filters.columns] = W.reshape(len(W), -1)[:, self.filters.taps]
+        reversal = _layout.reversal_of(self.layer, self.filters, start=0)
+        of_channels = np.where(reversal < 0, 0, rows.ravel()[reversal])
+        dz = self.padded(dZ, self.sizes.dZ_corner)
+        return self.convolved(dz, of_channels, self.offsets_reversed)
 
     def pooled(self, Z, b, dA):
-        loops, layer, m = self.loops, self.layer, self.n
-        (H, W, C), (p, q), (height, width) = layer.in_shape, layer.pool, layer.kernel
-        a_row, n_filters = _fast.a_row_of(layer, m), layer.n_filters
-        sizes = {"H": H, "W": W, "C": C, "F": n_filters, "p": p, "q": q}
-        sizes |= {"height": height, "width": width, "A_row": a_row, "A_size": H // p * a_row}
-        table = loops.Convolution(*(sizes.get(name, 0) for name in loops.Convolution._fields))
-        z = np.zeros((n_filters, *self.padded_shape), self.dtype)
+        loops, layer, sizes, m = self.loops, self.layer, self.sizes, self.n
+        (H, W, _), (p, q), F = layer.in_shape, layer.pool, layer.n_filters
+        z = np.zeros((F, *self.padded_shape), self.dtype)
         z[:, :H, :W] = Z.transpose(3, 1, 2, 0)
-        n_runs, length = loops.runs(table, m)
+        z = z.reshape(F, -1)[:, : H * self.row]
         A, dZ, db = [], [], []
-        for f in range(n_filters):
-            a, winners = np.zeros((2, table.A_size), self.dtype)
-            da = np.zeros((H // p, a_row), self.dtype)
+        for f in range(F):
+            a, winners = np.zeros((2, sizes.dA_channel), self.dtype)
+            da = np.zeros((H // p, sizes.dA_row), self.dtype)
             used = W // q * m
             da[:, :used] = dA[..., f].transpose(1, 2, 0).reshape(H // p, used)
-            dz = np.zeros(self.padded_shape, self.dtype).ravel()
+            dz = np.zeros(H * self.row, self.dtype)
             if p * q > 1:
-                best = np.zeros((4, W * m), self.dtype)
-                loops.pool_forward(z[f].ravel(), b[f], table, m, best, a, winners)
-                total = loops.pool_backward(da.ravel(), a, winners, table, m, dz)
+                best = np.zeros(5 * W * m, self.dtype)
+                loops.pool_forward(z[f], b[f], sizes, best, a, winners)
+                total = loops.pool_backward(da.ravel(), a, winners, sizes, dz)
             else:
-                beyond = width - 1 if m == 1 else 0
-                lengths = n_runs, length, self.row, a_row, beyond
-                loops.relu_forward(z[f].ravel(), b[f], *lengths, a)
-                lengths = n_runs, length, a_row, self.row
-                total = loops.relu_backward(da.ravel(), a, *lengths, dz)
-            A.append(a.reshape(H // p, a_row)[:, :used].reshape(H // p, W // q, m))
-            dZ.append(dz.reshape(self.padded_shape)[:H, :W])
+                loops.relu_forward(z[f], b[f], sizes)
+                loops.copy_rows(z[f], self.row, a, sizes.A_row, sizes)
+                loops.copy_rows(da.ravel(), sizes.dA_row, dz, self.row, sizes)
+                total = loops.relu_backward(dz, a, sizes)
+            A.append(a.reshape(H // p, -1)[:, :used].reshape(H // p, W // q, m))
+            dZ.append(dz.reshape(H, -1, m)[:, :W])
             db.append(total)
         as_images = (np.stack(arrays, axis=-1).transpose(2, 0, 1, 3) for arrays in (A, dZ))
         return *as_images, np.array(db)
@@ -289,11 +284,10 @@ def dense_of_arrays(A, V, c, dT):
 def dense_of_loops(A, V, c, dT):
     from skcnn import _loops
 
-    n = len(A)
-    T, dV, dA = np.empty((n, len(V)), A.dtype), np.full_like(V, np.nan), np.empty_like(A)
-    _loops.dense_forward(A, V, c, T, 0, n)
-    _loops.dense_backward_weights(dT, 0, A, dV, n, True)
-    _loops.dense_backward(dT, 0, V, n, dA)
+    T, dV, dA = np.empty((len(A), len(V)), A.dtype), np.full_like(V, np.nan), np.empty_like(A)
+    _loops.dense_forward(A, V, c, T)
+    _loops.combine_rows(dT.T, A, dV, True)
+    _loops.combine_rows(dT, V, dA, True)
     return T, dV, dA
 
 

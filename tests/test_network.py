@@ -84,21 +84,6 @@ def test_what_is_not_learnt_is_not_in_theta(freeze, n_learnt, fit_intercept):
         assert not any(intercept.any() for _, intercept in parameters.pairs)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("sizes", SIZES)
-def test_the_largest_array_begins_at_a_cache_line(sizes, dtype):
-    _, parameters = random_network(sizes, dtype=dtype)
-    gradient, views = parameters.gradient()
-    for pairs in (parameters.pairs, views):
-        arrays = [array for pair in pairs for array in pair]
-        largest = max(array.size for array in arrays)
-        first = [
-            array.ctypes.data % _network.CACHE_LINE for array in arrays if array.size == largest
-        ]
-        assert 0 in first
-    assert not gradient.any()
-
-
 def test_penalty():
     _, parameters = random_network("two layers", freeze="filters")
     gradient, views = parameters.gradient()
