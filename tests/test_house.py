@@ -42,11 +42,12 @@ HOUSE = {
         *("copy", "functools", "numpy", "scipy", "sklearn", "_failure", "_images", "_weights"),
     },
     "_download": {
-        *("contextlib", "functools", "os", "pathlib", "queue", "shutil", "stat", "sys"),
+        *("concurrent", "contextlib", "os", "pathlib", "shutil", "stat", "sys"),
         *("tempfile", "threading", "time", "typing", "pooch"),
     },
     "datasets": {
-        *("gzip", "math", "numbers", "tarfile", "zlib", "numpy", "sklearn", "_download"),
+        *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile", "zlib"),
+        *("numpy", "sklearn", "_download"),
     },
     "__init__": {"_classifier", "_scaler"},
 }
