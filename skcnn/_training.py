@@ -25,13 +25,12 @@ class Monitor:
         Samples on which to measure after every epoch.
     plateau : Plateau
         Detects from the loss when to stop.
-    watch_validation : bool
-        Whether the plateau is that of the validation loss, and the weights with the smallest
-        validation loss are kept.
-    eta, alpha : float
-        For the message where training diverges.
-    verbose : int or False
-        False, or the greatest number of epochs, to print a line for each.
+    estimator : estimator
+        Its parameters ``early_stopping``, ``eta``, ``alpha`` and ``verbose`` are read. With
+        ``early_stopping`` the plateau is that of the validation loss, and the weights with the
+        smallest validation loss are kept.
+    max_epochs : int
+        Greatest number of epochs, for the lines of ``verbose``.
 
     Attributes
     ----------
@@ -41,17 +40,14 @@ class Monitor:
         Epochs so far.
     """
 
-    def __init__(
-        self, objective, y, s, *, validation, plateau, watch_validation, eta, alpha, verbose
-    ):
+    def __init__(self, objective, y, s, validation, plateau, estimator, max_epochs):
         self.objective = objective
         self.y, self.s = y, s
         self.validation = validation
         self.curves = {name: [] for name in (CURVES if validation else CURVES[:2])}
         self.plateau = plateau
-        self.watch_validation = watch_validation
-        self.eta, self.alpha = eta, alpha
-        self.verbose = verbose
+        self.estimator = estimator
+        self.max_epochs = max_epochs
         self.n_epochs = 0
         self._best_loss = np.inf
         self._best_theta = None
@@ -75,14 +71,15 @@ class Monitor:
             if not np.isfinite(T).all():
                 raise ValueError(
                     "The network's outputs for the validation images overflow in epoch "
-                    f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is {self.eta})."
+                    f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is "
+                    f"{self.estimator.eta})."
                 )
             figures += _losses.loss_and_accuracy(T, y, s)
         for curve, figure in zip(self.curves.values(), figures):
             curve.append(figure)
-        if self.verbose:
-            report(self.n_epochs, self.verbose, figures)
-        if not self.watch_validation:
+        if self.estimator.verbose:
+            report(self.n_epochs, self.max_epochs, figures)
+        if not self.estimator.early_stopping:
             return self.plateau.reached(figures[0])
         if figures[2] < self._best_loss:
             self._best_loss = figures[2]
@@ -94,7 +91,7 @@ class Monitor:
         raise ValueError(
             f"Training diverged in epoch {self.n_epochs}: the outputs, the gradient or the weights "
             "are infinite or NaN. Scale the images, with ImageScaler for example, or lower eta (it "
-            f"is {self.eta}) or alpha (it is {self.alpha})."
+            f"is {self.estimator.eta}) or alpha (it is {self.estimator.alpha})."
         )
 
     def finish(self):
