@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _images, _solvers
 from ._failure import all_or_nothing, quietly, shallow_copy
 from ._holdout import hold_out
-from ._network import BlockWorkspace, Network, Parameters
+from ._network import Network, Parameters
 from ._objective import Objective, Pool
 from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor
@@ -100,11 +100,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}: the network has "
                 f"{n_layers} convolution layers."
             )
-
-        def feature_maps(parameters, X, map):
-            return BlockWorkspace(self._network, parameters, X.shape[0]).feature_maps(X, layer)
-
-        return self._apply(feature_maps, X)
+        return self._apply(partial(Pool.feature_maps, layer=layer), X)
 
     def __copy__(self):
         """Return a copy with curves of its own, as `partial_fit` extends them in place."""
@@ -264,7 +260,6 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 f"{LARGEST_NETWORK} weights for images of shape {self.image_shape_} and "
                 f"{n_outputs} outputs: choose smaller or fewer filters, or larger pooling windows."
             )
-        self._solver = None
         dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
         values = self._network.initial(self._random_state, dtype)
         for name in (*CURVES, "initial_filters_"):
@@ -325,18 +320,15 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
 
     def _outputs(self, X):
         """Return the outputs T for X, of shape (n, n_outputs)."""
-
-        def outputs(parameters, X, map):
-            return Pool(self._network, parameters, X.shape[0], map).outputs(X)
-
-        return self._apply(outputs, X)
+        return self._apply(Pool.outputs, X)
 
     def _apply(self, function, X):
-        """Return ``function(parameters, X, map)`` of the images, and check that it is finite."""
+        """Return ``function(pool, X)`` of the validated images, and check that it is finite."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         with threads() as map:
-            result = function(Parameters(self._network, self._values()), X, map)
+            parameters = Parameters(self._network, self._values())
+            result = function(Pool(self._network, parameters, X.shape[0], map), X)
         if not np.isfinite(result).all():
             raise ValueError(
                 f"X has values too large for a network of {self.intercepts_[-1].dtype}: scale the "
@@ -360,25 +352,20 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 "function, while dropout draws another at every step: set dropout=0, or "
                 "solver='adam' or 'sgd'."
             )
-        n_epochs, tol = (1, None) if stream else (int(self.max_iter), self.tol)
-        start = self.n_iter_ if stream else 0  # in the schedule of the learning rate
+        if stream:
+            n_epochs, tol, start = 1, None, self.n_iter_
+        else:
+            n_epochs, tol, start = int(self.max_iter), self.tol, 0
+            vars(self).pop("_solver", None)  # a warm start goes on with the weights, not with it
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
         batch_size = 200 if self.batch_size == "auto" else int(self.batch_size)
         batch_size = min(batch_size, len(samples))
         with threads() as map:
-            objective = Objective(
-                self._network,
-                self._values(),
-                X,
-                y,
-                s / s[samples].mean(),
-                alpha=float(self.alpha),
-                dropout=float(self.dropout),
-                freeze=self.freeze,
-                fit_intercept=self.fit_intercept,
-                batch_size=len(s) if self.solver == "lbfgs" else batch_size,
-                map=map,
-            )
+            parameters = Parameters(self._network, self._values(), self.freeze, self.fit_intercept)
+            largest = len(s) if self.solver == "lbfgs" else batch_size
+            pool = Pool(self._network, parameters, largest, map)
+            mean_1 = s / s[samples].mean()
+            objective = Objective(pool, X, y, mean_1, float(self.alpha), float(self.dropout))
             plateau = _solvers.Plateau(tol, self.n_iter_no_change)
             monitor = Monitor(objective, y, s, validation, plateau, self, n_epochs)
             callbacks.fitted = lambda: {
@@ -388,8 +375,6 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             if self.solver == "lbfgs":
                 converged = self._descend_on_all(objective, monitor, callbacks, n_epochs, tol)
             else:
-                if not stream:
-                    self._solver = None  # a warm start goes on with the weights only
                 epochs = range(start, start + n_epochs)
                 converged = self._descend_on_batches(
                     objective, monitor, callbacks, samples, batch_size, epochs
@@ -423,7 +408,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
 
     def _descend_on_batches(self, objective, monitor, callbacks, samples, batch_size, epochs):
         """Run epochs of a stochastic solver, and return whether it stopped before the last."""
-        solver = self._stochastic_solver(objective)
+        settings, solver = self._stochastic_solver(objective.theta)
         period = max(1, int(self.max_iter))
         rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
         stop = False
@@ -436,26 +421,22 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
             if stop:
                 break
-        self._solver = self._solver_settings, solver
+        self._solver = settings, solver
         return stop
 
-    def _stochastic_solver(self, objective):
-        """Return a new solver, with the state of the last call's if the settings are the same."""
-        theta = objective.theta
+    def _stochastic_solver(self, theta):
+        """Return the parameters on which the state of a solver depends, and a new solver.
+
+        It has the state of the last call's if that had the same parameters.
+        """
         sgd = self.solver == "sgd"
         solver = _solvers.SGD(theta, float(self.momentum)) if sgd else _solvers.Adam(theta)
-        if self._solver is not None:
-            settings, last = self._solver
-            if settings == self._solver_settings:
-                solver.t = last.t
-                solver.memory[...] = last.memory
-        return solver
-
-    @property
-    def _solver_settings(self):
-        """Parameters on which the state of a stochastic solver depends."""
-        momentum = self.momentum if self.solver == "sgd" else None
-        return self.solver, momentum, self.freeze, self.fit_intercept
+        settings = self.solver, sgd and self.momentum, self.freeze, self.fit_intercept
+        last_settings, last = getattr(self, "_solver", (None, None))
+        if settings == last_settings:
+            solver.t = last.t
+            solver.memory[...] = last.memory
+        return settings, solver
 
 
 def as_sizes(name, value):

@@ -4,12 +4,7 @@ import numpy as np
 
 from . import _losses
 
-CURVES = (
-    "loss_curve_",
-    "accuracy_curve_",
-    "validation_loss_curve_",
-    "validation_accuracy_curve_",
-)
+CURVES = ("loss_curve_", "accuracy_curve_", "validation_loss_curve_", "validation_accuracy_curve_")
 
 
 class Monitor:
@@ -148,13 +143,14 @@ class Callbacks:
     def end_epoch(self):
         """Call the callbacks at the end of an epoch; return whether one of them asks to stop."""
         epoch, self._epoch = self._epoch, None
-        return epoch.call_on_fit_task_end(
-            **self._arguments, reconstruction_attributes=self._attributes
-        )
+        return self._end(epoch)
 
     def end(self):
         """Call the callbacks at the end of the training."""
-        self._training.call_on_fit_task_end(
+        self._end(self._training)
+
+    def _end(self, task):
+        return task.call_on_fit_task_end(
             **self._arguments, reconstruction_attributes=self._attributes
         )
 

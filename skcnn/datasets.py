@@ -2,6 +2,7 @@
 
 import gzip
 import tarfile
+import tomllib
 import zlib
 from contextlib import contextmanager
 from importlib.resources import files
@@ -16,60 +17,27 @@ from ._download import RemoteFile, RemoteFiles, fetch
 __all__ = ["fetch_cifar10", "fetch_fashion_mnist"]
 
 
-_FASHION_MNIST = RemoteFiles(
-    folder="fashion-mnist",
-    # The official server, Amazon's, offers only plain HTTP, which anyone between can read and
-    # change (the hash would differ). So it comes last.
-    base_urls=(
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    ),
-    files={
-        "train-images-idx3-ubyte.gz": RemoteFile(
-            26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"
-        ),
-        "train-labels-idx1-ubyte.gz": RemoteFile(
-            29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"
-        ),
-        "t10k-images-idx3-ubyte.gz": RemoteFile(
-            4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"
-        ),
-        "t10k-labels-idx1-ubyte.gz": RemoteFile(
-            5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"
-        ),
-    },
-)
+_DESCR = files("skcnn") / "descr"
+
+
+def _official(name):
+    """Return the official files of a dataset, and the names of its classes."""
+    table = tomllib.loads((_DESCR / f"{name}.toml").read_text(encoding="utf-8"))
+    remote_files = {name: RemoteFile(**file) for name, file in table["files"].items()}
+    remote = RemoteFiles(table["folder"], table["base_urls"], remote_files)
+    return remote, table["target_names"]
+
+
+_FASHION_MNIST, _FASHION_MNIST_NAMES = _official("fashion_mnist")
 
 # Prefixes of the files' names, and how many images they hold.
 _FASHION_MNIST_PARTS = {"train": [("train", 60_000)], "test": [("t10k", 10_000)]}
 
-_FASHION_MNIST_NAMES = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
+_CIFAR10, _CIFAR10_NAMES = _official("cifar10")
 
-_CIFAR10 = RemoteFiles(
-    folder="cifar-10",
-    base_urls=("https://www.cs.toronto.edu/~kriz/",),
-    files={
-        "cifar-10-binary.tar.gz": RemoteFile(
-            170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-        )
-    },
-)
-
-_CIFAR10_PARTS = {
-    "train": [f"data_batch_{k}.bin" for k in range(1, 6)],
-    "test": ["test_batch.bin"],
-}
+_CIFAR10_PARTS = {"train": [f"data_batch_{k}.bin" for k in range(1, 6)], "test": ["test_batch.bin"]}
 
 _CIFAR10_BATCH = 10_000  # images in a file of the archive
-
-_CIFAR10_NAMES = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
 
 
 def fetch_fashion_mnist(
@@ -236,7 +204,7 @@ def _dataset(images, target, kept, return_X_y, names, descr_file):
     data = images.reshape(len(images), prod(images.shape[1:]))
     if return_X_y:
         return data, target
-    descr = (files("skcnn") / "descr" / descr_file).read_text(encoding="utf-8")
+    descr = (_DESCR / descr_file).read_text(encoding="utf-8")
     return Bunch(data=data, images=images, target=target, target_names=list(names), DESCR=descr)
 
 
@@ -334,7 +302,7 @@ def _class_numbers(classes, names):
         if not is_name_or_number or label not in (*names, *range(len(names))):
             raise ValueError(
                 f"classes={_shown(classes)} has {_shown(label)}, which is neither a number from 0 "
-                f"to {len(names) - 1} nor one of {list(names)}."
+                f"to {len(names) - 1} nor one of {names}."
             )
     return [names.index(label) if isinstance(label, str) else int(label) for label in labels]
 

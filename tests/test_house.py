@@ -46,8 +46,8 @@ HOUSE = {
         *("tempfile", "threading", "time", "typing", "pooch"),
     },
     "datasets": {
-        *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile", "zlib"),
-        *("numpy", "sklearn", "_download"),
+        *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile"),
+        *("tomllib", "zlib", "numpy", "sklearn", "_download"),
     },
     "__init__": {"_classifier", "_scaler"},
 }
