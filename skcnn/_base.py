@@ -105,9 +105,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
     def __copy__(self):
         """Return a copy with curves of its own, as `partial_fit` extends them in place."""
         copied = shallow_copy(self)
-        for name in CURVES:
-            if hasattr(self, name):
-                setattr(copied, name, [*getattr(self, name)])
+        vars(copied).update({name: [*vars(self)[name]] for name in CURVES if hasattr(self, name)})
         return copied
 
     def __sklearn_tags__(self):
@@ -119,8 +117,8 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
     def _train(self, X, y, sample_weight, X_val=None, y_val=None, *, stream=False, **options):
         """Train as ``fit`` or, with ``stream``, as ``partial_fit``, and return self.
 
-        Callbacks are called, the random state is owned, and everything is undone if the training
-        fails. The options are those of ``_set_targets``.
+        If the training fails, the estimator and the user's RandomState remain as they were. The
+        options are those of ``_set_targets``.
         """
         resume = (stream or self.warm_start) and hasattr(self, "_network")
         context = self._init_callback_context(max_subtasks=1 if stream else int(self.max_iter))
@@ -364,12 +362,12 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             parameters = Parameters(self._network, self._values(), self.freeze, self.fit_intercept)
             largest = len(s) if self.solver == "lbfgs" else batch_size
             pool = Pool(self._network, parameters, largest, map)
-            mean_1 = s / s[samples].mean()
-            objective = Objective(pool, X, y, mean_1, float(self.alpha), float(self.dropout))
+            scaled = s / s[samples].mean()  # to mean 1
+            objective = Objective(pool, X, y, scaled, float(self.alpha), float(self.dropout))
             plateau = _solvers.Plateau(tol, self.n_iter_no_change)
             monitor = Monitor(objective, y, s, validation, plateau, self, n_epochs)
             callbacks.fitted = lambda: {
-                **self._fitted(objective.values(), monitor.curves),
+                **self._fitted(parameters.values(), monitor.curves),
                 **self._continued(monitor.curves),
             }
             if self.solver == "lbfgs":
@@ -387,7 +385,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 ConvergenceWarning,
             )
         self.t_ += len(samples) * monitor.n_epochs
-        return objective.values(), monitor.curves
+        return parameters.values(), monitor.curves
 
     def _descend_on_all(self, objective, monitor, callbacks, n_epochs, tol):
         """Run L-BFGS, and return whether it stopped for another reason than n_epochs."""

@@ -289,30 +289,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         random_state=None,
         verbose=False,
     ):
-        self.K = K
-        self.n_filters = n_filters
-        self.pool_size = pool_size
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.dropout = dropout
-        self.fit_intercept = fit_intercept
-        self.freeze = freeze
-        self.solver = solver
-        self.eta = eta
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.sampling = sampling
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.image_shape = image_shape
-        self.random_state = random_state
-        self.verbose = verbose
+        # Each parameter is an attribute of its name, as scikit-learn asks.
+        parameters = {**locals()}
+        del parameters["self"]
+        for name, value in parameters.items():
+            setattr(self, name, value)
 
     @_fit_context(prefer_skip_nested_validation=True)
     @quietly
@@ -459,7 +440,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         y : ndarray of shape (n_samples,)
             Class labels.
         """
-        T = self._outputs(X)
+        T = self._outputs(X)  # first: it checks that the classifier is fitted
         return self.classes_[_losses.most_probable(T)]
 
     score = quietly(ClassifierMixin.score)

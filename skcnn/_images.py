@@ -110,13 +110,13 @@ def infer_shape(image_shape, shape_of_X, n_features):
         side = isqrt(n_features)
         return (side, side) if side**2 == n_features else (1, n_features)
 
-    shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or not all(is_whole_number(side) and side >= 1 for side in shape):
+    is_shape = len(image_shape) in (2, 3) and all(map(is_whole_number, image_shape))
+    if not is_shape or min(image_shape) < 1:
         raise ValueError(
             f"image_shape={image_shape!r} is not the shape of an image: give (H, W) or (H, W, C), "
             "whole numbers of at least 1."
         )
-    shape = tuple(int(side) for side in shape)
+    shape = tuple(int(side) for side in image_shape)
     if prod(shape) != n_features:
         raise ValueError(
             f"image_shape={image_shape} has {prod(shape)} values an image, but X has {n_features} "

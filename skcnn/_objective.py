@@ -168,10 +168,6 @@ class Objective:
         self._alpha, self._dropout = alpha, dropout
         self._visited = []
 
-    def values(self):
-        """Return a copy of all parameters, a pair of arrays for each layer."""
-        return self._parameters.values()
-
     def run_epoch(self, solver, order, batch_size, eta, seed=None):
         """Take a step on the gradient of the mean loss of each batch.
 
@@ -190,36 +186,33 @@ class Objective:
         if self._pool.compiled and len(self._pool.parts(batch_size)) == 1:
             run = partial(self._run_chunk, solver, batch_size=batch_size, eta=eta)
             for rows in pieces(order, self._chunk_size(batch_size)):
-                (T,) = self._pool.compute(run, [rows], [masks.draw(len(rows))])
-                self._visited.append(T)
+                self._pool.compute(run, [rows], [masks.draw(len(rows))])
             return
         for rows in pieces(order, batch_size):
             self._step(solver, rows, masks.draw(len(rows)), eta)
 
     def _chunk_size(self, batch_size):
         """Return the number of images of a call of compiled loops, a multiple of the batch size."""
-        step_work = self.theta.size // batch_size  # for an image
-        work_an_image = self._network.work + step_work
-        size = COMPILED_CHUNK_WORK // work_an_image
+        of_steps = self.theta.size // batch_size  # work for an image
+        size = COMPILED_CHUNK_WORK // (self._network.work + of_steps)
         if self._dropout or not _fast.are_rows(self._X, self.theta.dtype):
             values = self._network.n_values + self._network.n_dense_inputs * bool(self._dropout)
             size = min(size, COMPILED_CHUNK_BYTES // (values * self.theta.itemsize))
         return max(1, size // batch_size) * batch_size
 
     def _run_chunk(self, solver, workspace, rows, keep, *, batch_size, eta):
-        """Take a step for every batch of some rows, and return their outputs."""
+        """Take a step for every batch of some rows."""
         if isinstance(workspace, BlockWorkspace):  # the loops could not be compiled
-            n_visited = len(self._visited)
             for start in range(0, len(rows), batch_size):
                 some = slice(start, start + batch_size)
                 self._step(solver, rows[some], None if keep is None else keep[some], eta)
-            T, self._visited = self._visited[n_visited:], self._visited[:n_visited]
-            return np.concatenate(T)
+            return
         data = self._X, self._Y, self._s, rows
         if not _fast.are_rows(self._X, self.theta.dtype):
             labels = self._Y.take(rows, axis=0), self._s.take(rows)
             data = Selection(self._X, rows)[:], *labels, np.arange(len(rows))
-        return workspace.run_epoch(solver, *data, keep, batch_size, self._alpha, eta)
+        T = workspace.run_epoch(solver, *data, keep, batch_size, self._alpha, eta)
+        self._visited.append(T)
 
     def _step(self, solver, rows, keep, eta):
         """Take a step on the gradient of the mean loss of a batch."""

@@ -44,8 +44,7 @@ class Monitor:
         self.estimator = estimator
         self.max_epochs = max_epochs
         self.n_epochs = 0
-        self._best_loss = np.inf
-        self._best_theta = None
+        self._best_loss, self._best_theta = np.inf, None
 
     def after_epoch(self, rows, overflowed=False):
         """Record the epoch that visited some rows, and return whether the loss has plateaued.
@@ -74,12 +73,11 @@ class Monitor:
             curve.append(figure)
         if self.estimator.verbose:
             report(self.n_epochs, self.max_epochs, figures)
-        if not self.estimator.early_stopping:
-            return self.plateau.reached(figures[0])
-        if figures[2] < self._best_loss:
-            self._best_loss = figures[2]
-            self._best_theta = self.objective.theta.copy()
-        return self.plateau.reached(figures[2])
+        watches_validation = self.estimator.early_stopping
+        loss = figures[2] if watches_validation else figures[0]
+        if watches_validation and loss < self._best_loss:
+            self._best_loss, self._best_theta = loss, self.objective.theta.copy()
+        return self.plateau.reached(loss)
 
     def diverged(self):
         """Raise the error of a training that cannot go on."""

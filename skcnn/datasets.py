@@ -24,8 +24,7 @@ def _official(name):
     """Return the official files of a dataset, and the names of its classes."""
     table = tomllib.loads((_DESCR / f"{name}.toml").read_text(encoding="utf-8"))
     remote_files = {name: RemoteFile(**file) for name, file in table["files"].items()}
-    remote = RemoteFiles(table["folder"], table["base_urls"], remote_files)
-    return remote, table["target_names"]
+    return RemoteFiles(table["folder"], table["base_urls"], remote_files), table["target_names"]
 
 
 _FASHION_MNIST, _FASHION_MNIST_NAMES = _official("fashion_mnist")
@@ -100,14 +99,12 @@ def fetch_fashion_mnist(
     parts = _parts(subset, _FASHION_MNIST_PARTS)
     kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
     _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
-    images, target = [], []
-    for prefix, n in parts:
-        paths = [
-            fetch(_FASHION_MNIST, f"{prefix}-{suffix}", data_home, download_if_missing)
-            for suffix in ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
-        ]
-        images.append(read_idx(paths[0], shape=(n, 28, 28)))
-        target.append(read_idx(paths[1], shape=(n,)))
+
+    def read(name, shape):
+        return read_idx(fetch(_FASHION_MNIST, name, data_home, download_if_missing), shape)
+
+    images = [read(f"{prefix}-images-idx3-ubyte.gz", (n, 28, 28)) for prefix, n in parts]
+    target = [read(f"{prefix}-labels-idx1-ubyte.gz", (n,)) for prefix, n in parts]
     return _dataset(images, target, kept, return_X_y, _FASHION_MNIST_NAMES, "fashion_mnist.rst")
 
 
@@ -173,10 +170,9 @@ def fetch_cifar10(
     kept = _class_numbers(classes, _CIFAR10_NAMES)
     _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
     path = fetch(_CIFAR10, "cifar-10-binary.tar.gz", data_home, download_if_missing)
-    images, target = [], []
-    for records in _read_cifar10(path, names):
-        target.append(records[:, 0])
-        images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    records = _read_cifar10(path, names)
+    images = [part[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for part in records]
+    target = [part[:, 0] for part in records]
     return _dataset(images, target, kept, return_X_y, _CIFAR10_NAMES, "cifar10.rst")
 
 
