@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
 
@@ -17,35 +16,38 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _images, _solvers
 from ._failure import all_or_nothing, quietly, shallow_copy
 from ._holdout import hold_out
-from ._network import BlockWorkspace, Network, Parameters
+from ._network import Network, Parameters
 from ._objective import Objective, Pool
 from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor
+from ._weights import check_sample_weight
 
 LARGEST_FLOAT = float(np.finfo(np.float64).max)
 
 # Greatest number of weights; a training needs memory for about six times as many numbers.
 LARGEST_NETWORK = 2**28
 
+AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+SIZES = [AT_LEAST_1, tuple, list]  # one for all layers, or one for each
+
 
 class BaseConvNet(CallbackSupportMixin, BaseEstimator):
     """Convolutional network; subclasses turn its outputs into predictions.
 
-    It has the parameters, the fitted attributes but those of targets, and the training. A subclass
-    has ``fit``, ``partial_fit`` and ``predict``, and implements ``_validation_data``, which encodes
-    validation targets as those of ``fit``.
+    It has the parameters, the fitted attributes but those of targets, and the training, `_train`. A
+    subclass has ``fit``, ``partial_fit`` and ``predict``, and implements
+
+    - ``_set_targets(y, resume, stream, **options)``, which stores what is to be known of the
+      targets, or compares it with what is stored, and returns the number of outputs;
+    - ``_encode(y)``, which returns targets as the loss takes them;
+    - ``_weigh(y, s, stream)``, which returns the weights of samples with those of their targets.
     """
 
     _parameter_constraints: dict = {
-        "K": [Interval(Integral, 1, None, closed="left"), tuple, list],
-        "n_filters": [Interval(Integral, 1, None, closed="left"), tuple, list],
-        "pool_size": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"global"}),
-            tuple,
-            list,
-        ],
-        "hidden_layer_sizes": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "K": SIZES,
+        "n_filters": SIZES,
+        "pool_size": [*SIZES, StrOptions({"global"})],
+        "hidden_layer_sizes": SIZES,
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "fit_intercept": ["boolean"],
         "freeze": [StrOptions({"filters", "dense"}), None],
@@ -54,14 +56,11 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "alpha": [Interval(Real, 0, LARGEST_FLOAT, closed="both")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), AT_LEAST_1],
         "sampling": [StrOptions({"shuffle", "replacement", "sequential"})],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, LARGEST_FLOAT, closed="both"), None],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
+        "n_iter_no_change": [AT_LEAST_1, Options(Real, {np.inf})],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "warm_start": ["boolean"],
@@ -96,24 +95,17 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         n_layers = len(self._network.convolutions)
-        if not isinstance(layer, Integral) or isinstance(layer, bool) or not 0 <= layer < n_layers:
+        if not _images.is_whole_number(layer) or not 0 <= layer < n_layers:
             raise ValueError(
                 f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}: the network has "
                 f"{n_layers} convolution layers."
             )
-
-        def feature_maps(X, map):
-            parameters = Parameters(self._network, self._values())
-            return BlockWorkspace(self._network, parameters, X.shape[0]).feature_maps(X, layer)
-
-        return self._apply(feature_maps, X)
+        return self._apply(partial(Pool.feature_maps, layer=layer), X)
 
     def __copy__(self):
         """Return a copy with curves of its own, as `partial_fit` extends them in place."""
         copied = shallow_copy(self)
-        for name in CURVES:
-            if hasattr(self, name):
-                setattr(copied, name, [*getattr(self, name)])
+        vars(copied).update({name: [*vars(self)[name]] for name in CURVES if hasattr(self, name)})
         return copied
 
     def __sklearn_tags__(self):
@@ -122,30 +114,43 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    @contextmanager
-    def _training(self, X, y, sample_weight, n_epochs, resume):
-        """Wrap a training: call callbacks, own the random state, and undo everything if it fails.
+    def _train(self, X, y, sample_weight, X_val=None, y_val=None, *, stream=False, **options):
+        """Train as ``fit`` or, with ``stream``, as ``partial_fit``, and return self.
 
-        Yields
-        ------
-        model : estimator
-            The copy to train, whose attributes this estimator takes over at the end.
-        callbacks : Callbacks
-        effects : list of callables
-            Called at the end, with the taking over.
+        If the training fails, the estimator and the user's RandomState remain as they were. The
+        options are those of ``_set_targets``.
         """
-        context = self._init_callback_context(max_subtasks=n_epochs)
+        resume = (stream or self.warm_start) and hasattr(self, "_network")
+        context = self._init_callback_context(max_subtasks=1 if stream else int(self.max_iter))
         source = self._random_state if resume else check_random_state(self.random_state)
         with all_or_nothing(self) as (model, effects):
             callbacks = Callbacks(context, self, model, X, y, sample_weight)
             model._random_state = copy.deepcopy(source)
-            yield model, callbacks, effects
+            if stream:
+                model._validate_params()  # _fit_context skips this once there is a model
+            X, y = model._validate(X, y, reset=not resume)
+            n_outputs = model._set_targets(y, resume, stream, **options)
+            if resume:
+                model._check_sizes()
+            else:
+                model._initialise(n_outputs, X.dtype)
+            y, s = model._encode(y), check_sample_weight(sample_weight, X)
+            s /= s.max()  # only their ratios matter, and now no sum of them overflows
+            s = model._weigh(y, s, stream)
+            validation, s = model._set_apart(X, y, s, X_val, y_val)
+            values, curves = model._solve(X, y, s, validation, callbacks, stream)
             callbacks.end()
+            vars(model).update(model._fitted(values, curves))
+            if stream:  # in place: copying the curves would slow down a long one
+                effects += [partial(getattr(model, name).extend, curves[name]) for name in curves]
+            else:
+                vars(model).update(model._continued(curves))
             if not isinstance(self.random_state, Integral):
                 # Draws came from a copy: the user's own RandomState is advanced at the end.
                 drawn = model._random_state.get_state(legacy=False)
                 effects.append(partial(source.set_state, drawn))
                 model._random_state = source
+        return self
 
     def _validate(self, X, y="no_validation", *, reset):
         """Return X as rows of numbers, and y if given; with reset, store the shape of an image.
@@ -169,7 +174,11 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together, or neither of them.")
         if X_val is not None:
-            return self._validation_data(X_val, y_val), s
+            try:
+                X_val, y_val = self._validate(X_val, y_val, reset=False)
+                return (X_val, self._encode(y_val), np.ones(len(y_val))), s
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"X_val, y_val: {error}") from error
         if not self.early_stopping:
             return None, s
         rows = hold_out(X, y, s, self.validation_fraction, self._random_state)
@@ -204,20 +213,19 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         ValueError
             If a tuple has the wrong length, or an entry that is not a size.
         """
-        n_filters = as_sizes("n_filters", self.n_filters)
-        sizes = {"n_filters": n_filters}
+        names = ("n_filters", "K", "pool_size", "hidden_layer_sizes")
+        sizes = {name: as_sizes(name, getattr(self, name)) for name in names}
+        n_layers = len(sizes["n_filters"])
         for name in ("K", "pool_size"):
             given = getattr(self, name)
-            sizes[name] = as_sizes(name, given)
             if not isinstance(given, (tuple, list)):
-                sizes[name] *= len(n_filters)
-            if len(sizes[name]) != len(n_filters):
+                sizes[name] *= n_layers
+            if len(sizes[name]) != n_layers:
                 raise ValueError(
                     f"{name}={given} has {len(sizes[name])} entries, but n_filters="
-                    f"{self.n_filters} makes {len(n_filters)} convolution layers: give one for "
-                    "each layer, or one value for all of them."
+                    f"{self.n_filters} makes {n_layers} convolution layers: give one for each "
+                    "layer, or one value for all of them."
                 )
-        sizes["hidden_layer_sizes"] = as_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return sizes
 
     def _check_sizes(self):
@@ -250,7 +258,6 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 f"{LARGEST_NETWORK} weights for images of shape {self.image_shape_} and "
                 f"{n_outputs} outputs: choose smaller or fewer filters, or larger pooling windows."
             )
-        self._solver = None
         dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
         values = self._network.initial(self._random_state, dtype)
         for name in (*CURVES, "initial_filters_"):
@@ -276,8 +283,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         filters, intercepts = map(list, zip(*of_convolutions))
         if len(self.image_shape_) == 2:
             filters[0] = filters[0][..., 0]
-        initial = getattr(self, "initial_filters_", filters)
-        initial = initial if isinstance(initial, list) else [initial]
+        initial = as_list(getattr(self, "initial_filters_", filters))
         if not isinstance(self.n_filters, (tuple, list)):
             (filters,), (intercepts,), (initial,) = filters, intercepts, initial
         of_denses = values[len(network.convolutions) :]
@@ -294,9 +300,8 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
 
     def _values(self):
         """Return the weights and intercepts of each layer, in the layout of the network."""
-        network, filters, intercepts = self._network, self.filters_, self.filter_intercept_
-        if not isinstance(filters, list):
-            filters, intercepts = [filters], [intercepts]
+        network = self._network
+        filters, intercepts = as_list(self.filters_), as_list(self.filter_intercept_)
         of_convolutions = [
             (W.reshape(layer.shapes[0]), b)
             for layer, W, b in zip(network.convolutions, filters, intercepts)
@@ -313,19 +318,15 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
 
     def _outputs(self, X):
         """Return the outputs T for X, of shape (n, n_outputs)."""
-
-        def outputs(X, map):
-            parameters = Parameters(self._network, self._values())
-            return Pool(self._network, parameters, X.shape[0], map).outputs(X)
-
-        return self._apply(outputs, X)
+        return self._apply(Pool.outputs, X)
 
     def _apply(self, function, X):
-        """Return ``function(X, map)`` of the validated images, and check that it is finite."""
+        """Return ``function(pool, X)`` of the validated images, and check that it is finite."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         with threads() as map:
-            result = function(X, map)
+            parameters = Parameters(self._network, self._values())
+            result = function(Pool(self._network, parameters, X.shape[0], map), X)
         if not np.isfinite(result).all():
             raise ValueError(
                 f"X has values too large for a network of {self.intercepts_[-1].dtype}: scale the "
@@ -333,10 +334,15 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             )
         return result
 
-    def _solve(self, X, y, s, validation, callbacks, *, n_epochs, tol, start=0):
-        """Train for some epochs, or until the loss improves by less than tol; return the curves.
+    def _solve(self, X, y, s, validation, callbacks, stream):
+        """Train until the loss settles, or for one epoch of a stream.
 
-        ``start`` is the epoch in the schedule of the learning rate.
+        Returns
+        -------
+        values : list of pairs of ndarrays
+            Weights and intercepts of each layer, in the layout of the network.
+        curves : dict of lists
+            Those of the new epochs.
         """
         if self.solver == "lbfgs" and self.dropout > 0:
             raise ValueError(
@@ -344,36 +350,24 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 "function, while dropout draws another at every step: set dropout=0, or "
                 "solver='adam' or 'sgd'."
             )
+        if stream:
+            n_epochs, tol, start = 1, None, self.n_iter_
+        else:
+            n_epochs, tol, start = int(self.max_iter), self.tol, 0
+            vars(self).pop("_solver", None)  # a warm start goes on with the weights, not with it
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
         batch_size = 200 if self.batch_size == "auto" else int(self.batch_size)
         batch_size = min(batch_size, len(samples))
         with threads() as map:
-            objective = Objective(
-                self._network,
-                self._values(),
-                X,
-                y,
-                s / s[samples].mean(),
-                alpha=float(self.alpha),
-                dropout=float(self.dropout),
-                freeze=self.freeze,
-                fit_intercept=self.fit_intercept,
-                batch_size=len(s) if self.solver == "lbfgs" else batch_size,
-                map=map,
-            )
-            monitor = Monitor(
-                objective,
-                y,
-                s,
-                validation=validation,
-                plateau=_solvers.Plateau(tol, self.n_iter_no_change),
-                watch_validation=self.early_stopping,
-                eta=self.eta,
-                alpha=self.alpha,
-                verbose=self.verbose and n_epochs,
-            )
+            parameters = Parameters(self._network, self._values(), self.freeze, self.fit_intercept)
+            largest = len(s) if self.solver == "lbfgs" else batch_size
+            pool = Pool(self._network, parameters, largest, map)
+            scaled = s / s[samples].mean()  # to mean 1
+            objective = Objective(pool, X, y, scaled, float(self.alpha), float(self.dropout))
+            plateau = _solvers.Plateau(tol, self.n_iter_no_change)
+            monitor = Monitor(objective, y, s, validation, plateau, self, n_epochs)
             callbacks.fitted = lambda: {
-                **self._fitted(objective.values(), monitor.curves),
+                **self._fitted(parameters.values(), monitor.curves),
                 **self._continued(monitor.curves),
             }
             if self.solver == "lbfgs":
@@ -390,9 +384,8 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 "max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
                 ConvergenceWarning,
             )
-        vars(self).update(self._fitted(objective.values(), monitor.curves))
         self.t_ += len(samples) * monitor.n_epochs
-        return monitor.curves
+        return parameters.values(), monitor.curves
 
     def _descend_on_all(self, objective, monitor, callbacks, n_epochs, tol):
         """Run L-BFGS, and return whether it stopped for another reason than n_epochs."""
@@ -413,7 +406,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
 
     def _descend_on_batches(self, objective, monitor, callbacks, samples, batch_size, epochs):
         """Run epochs of a stochastic solver, and return whether it stopped before the last."""
-        solver = self._stochastic_solver(objective)
+        settings, solver = self._stochastic_solver(objective.theta)
         period = max(1, int(self.max_iter))
         rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
         stop = False
@@ -426,26 +419,22 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
             if stop:
                 break
-        self._solver = self._solver_settings, solver
+        self._solver = settings, solver
         return stop
 
-    def _stochastic_solver(self, objective):
-        """Return a new solver, with the state of the last call's if the settings are the same."""
-        theta = objective.theta
+    def _stochastic_solver(self, theta):
+        """Return the parameters on which the state of a solver depends, and a new solver.
+
+        It has the state of the last call's if that had the same parameters.
+        """
         sgd = self.solver == "sgd"
         solver = _solvers.SGD(theta, float(self.momentum)) if sgd else _solvers.Adam(theta)
-        if self._solver is not None:
-            settings, last = self._solver
-            if settings == self._solver_settings:
-                solver.t = last.t
-                solver.memory[...] = last.memory
-        return solver
-
-    @property
-    def _solver_settings(self):
-        """Parameters on which the state of a stochastic solver depends."""
-        momentum = self.momentum if self.solver == "sgd" else None
-        return self.solver, momentum, self.freeze, self.fit_intercept
+        settings = self.solver, sgd and self.momentum, self.freeze, self.fit_intercept
+        last_settings, last = getattr(self, "_solver", (None, None))
+        if settings == last_settings:
+            solver.t = last.t
+            solver.memory[...] = last.memory
+        return settings, solver
 
 
 def as_sizes(name, value):
@@ -457,17 +446,18 @@ def as_sizes(name, value):
         If an entry is not a size, or there is none, except for hidden layers.
     """
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    allows_global = name == "pool_size"
-    allowed = "a whole number of at least 1" + (' or "global"' if allows_global else "")
     for size in sizes:
-        if isinstance(size, str):
-            is_size = allows_global and size == "global"
-        else:
-            is_size = isinstance(size, Integral) and not isinstance(size, bool) and size >= 1
-        if not is_size:
+        is_global = name == "pool_size" and isinstance(size, str) and size == "global"
+        if not is_global and not (_images.is_whole_number(size) and size >= 1):
+            allowed = "a whole number of at least 1" + ' or "global"' * (name == "pool_size")
             raise ValueError(
                 f"{name}={value!r} must have {allowed} for each layer, but got {size!r}."
             )
     if not sizes and name != "hidden_layer_sizes":
         raise ValueError(f"{name}={value!r} has no layer: give a number for each.")
     return tuple(str(size) if isinstance(size, str) else int(size) for size in sizes)
+
+
+def as_list(value):
+    """Return what is given for each layer as a list, where it may be that of the only one."""
+    return value if isinstance(value, list) else [value]

@@ -1,22 +1,17 @@
 """ConvNetClassifier: labels, class weights and probabilities."""
 
-from functools import partial
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    check_classification_targets,
-)
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
 from . import _losses
 from ._availability import available_unless
 from ._base import BaseConvNet
 from ._failure import quietly
-from ._weights import check_sample_weight
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -294,30 +289,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         random_state=None,
         verbose=False,
     ):
-        self.K = K
-        self.n_filters = n_filters
-        self.pool_size = pool_size
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.dropout = dropout
-        self.fit_intercept = fit_intercept
-        self.freeze = freeze
-        self.solver = solver
-        self.eta = eta
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.sampling = sampling
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.image_shape = image_shape
-        self.random_state = random_state
-        self.verbose = verbose
+        # Each parameter is an attribute of its name, as scikit-learn asks.
+        parameters = {**locals()}
+        del parameters["self"]
+        for name, value in parameters.items():
+            setattr(self, name, value)
 
     @_fit_context(prefer_skip_nested_validation=True)
     @quietly
@@ -353,30 +329,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             from, if parameters ask for another network than the one a warm start goes on with, or
             if training diverges. The classifier is then what it was before the call.
         """
-        resume = self.warm_start and hasattr(self, "classes_")
-        n_epochs = int(self.max_iter)
-        with self._training(X, y, sample_weight, n_epochs, resume) as (model, callbacks, _):
-            X, y = model._validate(X, y, reset=not resume)
-            check_classification_targets(y)
-            classes = np.unique(y)
-            if resume:
-                model._check_sizes()
-                model._check_same_classes(classes)
-                model._solver = None
-            else:
-                model._initialise(classes, dtype=X.dtype)
-            y, s = model._encode(X, y, sample_weight)
-            validation, s = model._set_apart(X, y, s, X_val, y_val)
-            remaining = model.classes_[np.unique(y[s > 0])].tolist()
-            if len(remaining) < 2:
-                raise ValueError(
-                    "ConvNetClassifier needs samples of at least two classes in y, but those with "
-                    f"a positive weight all are of class {remaining[0]!r}."
-                )
-            curves = model._solve(X, y, s, validation, callbacks, n_epochs=n_epochs, tol=model.tol)
-            vars(model).update(model._continued(curves))
-            callbacks.fitted = dict  # the model already has all attributes
-        return self
+        return self._train(X, y, sample_weight, X_val, y_val)
 
     @available_unless(lambda self: self._reason_against_partial_fit())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -418,24 +371,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             ``class_weight="balanced"``, ``solver="lbfgs"`` or ``learning_rate="adaptive"``, which
             need all samples or several epochs.
         """
-        resume = hasattr(self, "classes_")
-        with self._training(X, y, sample_weight, 1, resume) as (model, callbacks, effects):
-            model._validate_params()  # _fit_context skips this once there is a model
-            _check_partial_fit_first_call(model, classes)
-            X, y = model._validate(X, y, reset=not resume)
-            check_classification_targets(y)
-            if resume:
-                model._check_sizes()
-            else:
-                model._initialise(model.classes_, dtype=X.dtype)
-            y, s = model._encode(X, y, sample_weight)
-            curves = model._solve(
-                X, y, s, None, callbacks, n_epochs=1, tol=None, start=model.n_iter_
-            )
-            callbacks.fitted = lambda: model._continued(curves)
-            # In place: copying the curves would slow down a long stream.
-            effects += [partial(getattr(model, name).extend, curves[name]) for name in curves]
-        return self
+        return self._train(X, y, sample_weight, stream=True, classes=classes)
 
     @quietly
     def decision_function(self, X):
@@ -504,7 +440,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         y : ndarray of shape (n_samples,)
             Class labels.
         """
-        T = self._outputs(X)
+        T = self._outputs(X)  # first: it checks that the classifier is fitted
         return self.classes_[_losses.most_probable(T)]
 
     score = quietly(ClassifierMixin.score)
@@ -517,17 +453,31 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         tags.classifier_tags.poor_score = has_one_filter
         return tags
 
-    def _validation_data(self, X_val, y_val):
-        """Return the user's validation data as images, indices of the classes, and weights."""
-        try:
-            X, y = self._validate(X_val, y_val, reset=False)
+    def _set_targets(self, y, resume, stream, classes=None):
+        """Store the classes, or compare them with those of the model to go on with."""
+        if stream:
+            _check_partial_fit_first_call(self, classes)
+        else:
             check_classification_targets(y)
-            return X, self._class_indices(y), np.ones(len(y))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"X_val, y_val: {error}") from error
+            classes = np.unique(y)
+            if resume and not np.array_equal(classes, self.classes_):
+                raise ValueError(
+                    f"y has the classes {classes.tolist()}, but the model to go on with has "
+                    f"{self.classes_.tolist()}: pass samples of each class, call partial_fit, "
+                    "which takes some of them, or call fit with warm_start=False."
+                )
+            self.classes_ = classes
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                "ConvNetClassifier needs at least two classes, but got "
+                f"{'one class' if n_classes else 'none'}: {self.classes_.tolist()}."
+            )
+        return 1 if n_classes == 2 else n_classes
 
-    def _class_indices(self, y):
+    def _encode(self, y):
         """Return the indices of labels in ``classes_``."""
+        check_classification_targets(y)
         unknown = {*np.unique(y).tolist()} - {*self.classes_.tolist()}
         if unknown:
             raise ValueError(
@@ -536,32 +486,37 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         return np.searchsorted(self.classes_, y)
 
-    def _encode(self, X, y, sample_weight):
-        """Return the indices of the classes, and the weights of the samples."""
-        indices = self._class_indices(y)
-        weights = check_sample_weight(sample_weight, X)
-        weights /= weights.max()  # only their ratios matter, and now no sum of them overflows
+    def _weigh(self, y, s, stream):
+        """Return the weights s of samples, multiplied by those of their classes."""
+        rows = s > 0
         if isinstance(self.class_weight, str):  # "balanced"
-            positive = weights > 0
-            classes = np.unique(indices[positive])
+            classes, indices = np.unique(y[rows], return_inverse=True)
             balance = compute_class_weight(
-                "balanced", classes=classes, y=indices[positive], sample_weight=weights[positive]
+                "balanced", classes=classes, y=y[rows], sample_weight=s[rows]
             )
-            weights[positive] *= balance[np.searchsorted(classes, indices[positive])]
+            s[rows] *= balance[indices]
         elif self.class_weight is not None:
-            weights *= self._class_weights(y)[indices]
-            if not weights.max() > 0:
+            s *= self._class_weights()[y]
+            if not s.max() > 0:
                 raise ValueError(
                     f"class_weight={self.class_weight} must leave samples with a weight that is "
                     "greater than 0."
                 )
-            weights /= weights.max()
-        return indices, weights
+            s /= s.max()
+        remaining = self.classes_[np.unique(y[s > 0])].tolist()
+        if len(remaining) < 2 and not stream:
+            raise ValueError(
+                "ConvNetClassifier needs samples of at least two classes in y, but those with a "
+                f"positive weight all are of class {remaining[0]!r}."
+            )
+        return s
 
-    def _class_weights(self, y):
+    def _class_weights(self):
         """Return the weights of the classes according to ``class_weight``, a dict."""
         try:
-            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            weights = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=self.classes_
+            )
         except (OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"class_weight={self.class_weight}: {error}.") from error
         if not (np.isfinite(weights).all() and weights.min() >= 0):
@@ -569,22 +524,3 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"class_weight={self.class_weight} must be finite weights of at least 0."
             )
         return weights
-
-    def _check_same_classes(self, classes):
-        """Refuse other classes than those of the model to go on with."""
-        if not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"y has the classes {classes.tolist()}, but the model to go on with has "
-                f"{self.classes_.tolist()}: pass samples of each class, call partial_fit, which "
-                "takes some of them, or call fit with warm_start=False."
-            )
-
-    def _initialise(self, classes, dtype):
-        """Draw the weights of a new model for some classes."""
-        if len(classes) < 2:
-            raise ValueError(
-                "ConvNetClassifier needs at least two classes, but got "
-                f"{'one class' if len(classes) else 'none'}: {classes.tolist()}."
-            )
-        self.classes_ = classes
-        super()._initialise(1 if len(classes) == 2 else len(classes), dtype)

@@ -5,12 +5,12 @@ time limit. It is written to a temporary folder beside the file, and moved if it
 """
 
 import os
-import queue
 import shutil
 import stat
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -193,52 +193,26 @@ def _receive(url, path, size):
     """Write the body of a URL to a file, up to the size of the official one.
 
     The timeouts of requests bound each wait for the network, not their sum. So a daemon thread
-    reads, and is abandoned at the time limit: it ends with its connection.
+    reads and writes, and is abandoned at the time limit: it ends with its connection, or when it
+    finds the file closed.
     """
-    chunks = queue.Queue(maxsize=16)
-    stopped = threading.Event()
-    threading.Thread(target=_read_chunks, args=(url, chunks, stopped), daemon=True).start()
+    outcome = Future()
     seconds = _seconds(size)
-    deadline = time.monotonic() + seconds
-    bar = _ProgressBar(path.name, size)
-    try:
-        with open(path, "wb") as output:
-            while chunk := chunks.get(timeout=max(0, deadline - time.monotonic())):
-                if isinstance(chunk, _ServerError):
-                    raise chunk
-                if bar.done + len(chunk) > size:
-                    raise _ServerError(f"it sent more than the {size} bytes of the official file")
-                output.write(chunk)
-                bar.update(len(chunk))
-        if bar.done < size:
-            raise _ServerError(f"it sent {bar.done} of the {size} bytes of the official file")
-    except queue.Empty as error:
-        raise _ServerError(f"the file was not complete after {seconds:.0f} s") from error
-    finally:
-        bar.close()
-        stopped.set()
-        with suppress(queue.Empty):  # the thread may be waiting to put a chunk
-            while True:
-                chunks.get_nowait()
+    with open(path, "wb") as file:
+        body = _Body(file, path.name, size)
+        threading.Thread(target=_read, args=(url, body, outcome), daemon=True).start()
+        try:
+            outcome.result(timeout=seconds)
+        except TimeoutError as error:
+            raise _ServerError(f"the file was not complete after {seconds:.0f} s") from error
+        finally:
+            body.end_bar()
+    if body.done < size:
+        raise _ServerError(f"it sent {body.done} of the {size} bytes of the official file")
 
 
-class _Queue(NamedTuple):
-    """A file that puts what is written into a queue, until it is stopped."""
-
-    chunks: queue.Queue
-    stopped: threading.Event
-
-    def write(self, chunk):
-        self.chunks.put(chunk)
-        if self.stopped.is_set():
-            raise BrokenPipeError
-
-    def flush(self):
-        pass
-
-
-def _read_chunks(url, chunks, stopped):
-    """Put the body of a URL into a queue, then b"" at its end, or a _ServerError."""
+def _read(url, body, outcome):
+    """Write the body of a URL, and set the outcome: None or an error."""
     download = pooch.HTTPDownloader(
         chunk_size=_CHUNK,
         timeout=_TIMEOUT,
@@ -246,14 +220,20 @@ def _read_chunks(url, chunks, stopped):
         hooks={"response": _keep_body_encoded},
     )
     try:
-        download(url, _Queue(chunks, stopped), None)
-        chunks.put(b"")
+        download(url, body, None)
+        outcome.set_result(None)
     except Exception as error:
-        reason = getattr(error.args[0], "reason", None) if error.args else None
-        unconnected = {"ConnectTimeoutError", "NewConnectionError"}  # of urllib3
-        is_one = unconnected & {parent.__name__ for parent in type(reason).__mro__}
-        failure = _NoConnectionError if is_one else _ServerError
-        chunks.put(failure(f"{type(error).__name__}: {error}"))
+        # Without the traceback, whose frames would keep the connection open.
+        outcome.set_exception((body.error or _server_error(error)).with_traceback(None))
+
+
+def _server_error(error):
+    """Return the error of a server for one of requests."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    unconnected = {"ConnectTimeoutError", "NewConnectionError"}  # of urllib3
+    is_one = unconnected & {parent.__name__ for parent in type(reason).__mro__}
+    failure = _NoConnectionError if is_one else _ServerError
+    return failure(f"{type(error).__name__}: {error}")
 
 
 def _keep_body_encoded(response, **kwargs):
@@ -268,33 +248,51 @@ def _keep_body_encoded(response, **kwargs):
         response.close()
 
 
-class _ProgressBar:
-    """The progress bar of a download, on standard error if that can be written to."""
+class _Body:
+    """The file of a download, with a progress bar on standard error if that can be written to.
+
+    Attributes
+    ----------
+    done : int
+        Bytes written.
+    error : Exception or None
+        What was wrong with the bytes, or with the file; other errors are those of the connection.
+    """
 
     width = 40
 
-    def __init__(self, name, total):
-        self.name = name
-        self.total = total
+    def __init__(self, file, name, size):
+        self._file, self._name, self._size = file, name, size
         self.done = 0
+        self.error = None
 
-    def update(self, n):
-        """Add n bytes."""
+    def write(self, chunk):
+        """Write some bytes, unless they are more than the official file has."""
         cells_before = self._cells()
-        self.done += n
+        try:
+            self.done += len(chunk)
+            if self.done > self._size:
+                raise _ServerError(f"it sent more than the {self._size} bytes of the official file")
+            self._file.write(chunk)
+        except Exception as error:
+            self.error = error
+            raise
         if self._cells() > cells_before:
-            megabytes = f"{self.done / 1e6:.1f}/{self.total / 1e6:.1f} MB"
-            self._write(f"\r{self.name} [{'#' * self._cells():{self.width}}] {megabytes}")
+            megabytes = f"{self.done / 1e6:.1f}/{self._size / 1e6:.1f} MB"
+            self._draw(f"\r{self._name} [{'#' * self._cells():{self.width}}] {megabytes}")
 
-    def close(self):
+    def flush(self):
+        """Do nothing; pooch calls it after every chunk."""
+
+    def end_bar(self):
         """End the line of the bar, if it was drawn."""
         if self._cells():
-            self._write("\n")
+            self._draw("\n")
 
     def _cells(self):
-        return self.width * self.done // self.total
+        return self.width * self.done // self._size
 
-    def _write(self, text):
+    def _draw(self, text):
         # Standard error may be None, closed, a broken pipe or an object of the program, which may
         # raise anything; the download goes on.
         with suppress(Exception):

@@ -6,6 +6,7 @@ Images come as rows of values (n, n_features), as monochrome images (n, H, W) or
 
 from contextlib import contextmanager
 from math import isqrt, prod
+from numbers import Integral
 
 import numpy as np
 
@@ -109,16 +110,13 @@ def infer_shape(image_shape, shape_of_X, n_features):
         side = isqrt(n_features)
         return (side, side) if side**2 == n_features else (1, n_features)
 
-    shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or any(
-        not isinstance(side, (int, np.integer)) or isinstance(side, bool) or side < 1
-        for side in shape
-    ):
+    is_shape = len(image_shape) in (2, 3) and all(map(is_whole_number, image_shape))
+    if not is_shape or min(image_shape) < 1:
         raise ValueError(
             f"image_shape={image_shape!r} is not the shape of an image: give (H, W) or (H, W, C), "
             "whole numbers of at least 1."
         )
-    shape = tuple(int(side) for side in shape)
+    shape = tuple(int(side) for side in image_shape)
     if prod(shape) != n_features:
         raise ValueError(
             f"image_shape={image_shape} has {prod(shape)} values an image, but X has {n_features} "
@@ -130,6 +128,11 @@ def infer_shape(image_shape, shape_of_X, n_features):
             f"{shape_of_X}: leave image_shape=None, or pass X as rows."
         )
     return shape
+
+
+def is_whole_number(value):
+    """Return whether a value is an integer of Python or NumPy, and no bool."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def check_shape(shape, fitted_shape, estimator):

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from . import _fast, _losses
-from ._network import BlockWorkspace, Parameters, smallest_block
+from ._network import BlockWorkspace, smallest_block
 
 # A part pays for a thread from two million multiplications on, a few tenths of a millisecond. For
 # whole arrays whose blocks have less than a million it takes twice as many, as only one thread at a
@@ -85,6 +85,11 @@ class Pool:
         parts = self.parts(X.shape[0])
         return np.concatenate(self.compute(lambda work, rows: work.outputs(X[rows]), parts))
 
+    def feature_maps(self, X, layer):
+        """Return the responses of a convolution layer after ReLU, before pooling, (n, H, W, F)."""
+        workspace = BlockWorkspace(self.network, self.parameters, X.shape[0])
+        return workspace.feature_maps(X, layer)
+
     def gradient(self, X, Y, s, keep, T):
         """Write the outputs for a batch into T, and return the gradient of its weighted loss.
 
@@ -99,9 +104,6 @@ class Pool:
             of_X = X.part(rows)
             out[...] = workspace.gradient(of_X, Y[rows], s[rows], of_rows, T[rows])
 
-        if len(parts) == 1:
-            self.compute(of_part, parts, self._gradients)
-            return self._gradients[0]
         self.compute(of_part, parts, self._gradients[: len(parts)])
         total, *others = self._gradients[: len(parts)]
         for gradient in others:
@@ -137,9 +139,8 @@ class Objective:
 
     Parameters
     ----------
-    network : Network
-    values : list of pairs of arrays
-        Initial parameters; they are copied.
+    pool : Pool
+        Of the network, its parameters, which are changed, and the largest batch.
     X : ndarray or sparse array of n rows
         Images, of any numeric dtype.
     y : ndarray of shape (n,)
@@ -150,12 +151,6 @@ class Objective:
         L2 penalty.
     dropout : float
         Part of the inputs of each dense layer that is set to 0 in a step.
-    freeze, fit_intercept
-        See `Parameters`.
-    batch_size : int
-        The largest batch.
-    map : callable
-        See `Pool`.
 
     Attributes
     ----------
@@ -163,34 +158,15 @@ class Objective:
         The parameters that are learnt, as a vector. A solver changes it in place.
     """
 
-    def __init__(
-        self,
-        network,
-        values,
-        X,
-        y,
-        s,
-        *,
-        alpha,
-        dropout,
-        freeze,
-        fit_intercept,
-        batch_size,
-        map=map,
-    ):
-        self._network = network
-        self._parameters = Parameters(network, values, freeze, fit_intercept)
+    def __init__(self, pool, X, y, s, alpha, dropout):
+        self._pool = pool
+        self._network, self._parameters = pool.network, pool.parameters
         self.theta = self._parameters.theta
-        self._pool = Pool(network, self._parameters, batch_size, map)
         self._X, self._y = X, y
         self._s = s.astype(self.theta.dtype)
-        self._Y = _losses.targets(y, network.n_outputs, self.theta.dtype)
+        self._Y = _losses.targets(y, self._network.n_outputs, self.theta.dtype)
         self._alpha, self._dropout = alpha, dropout
         self._visited = []
-
-    def values(self):
-        """Return a copy of all parameters, a pair of arrays for each layer."""
-        return self._parameters.values()
 
     def run_epoch(self, solver, order, batch_size, eta, seed=None):
         """Take a step on the gradient of the mean loss of each batch.
@@ -208,42 +184,35 @@ class Objective:
         """
         masks = Masks(self._dropout, self._network.n_dense_inputs, self.theta.dtype, seed)
         if self._pool.compiled and len(self._pool.parts(batch_size)) == 1:
+            run = partial(self._run_chunk, solver, batch_size=batch_size, eta=eta)
             for rows in pieces(order, self._chunk_size(batch_size)):
-                keep = masks.draw(len(rows))
-                (T,) = self._pool.compute(
-                    partial(self._run_chunk, solver, batch_size=batch_size, eta=eta),
-                    [rows],
-                    [keep],
-                )
-                self._visited.append(T)
+                self._pool.compute(run, [rows], [masks.draw(len(rows))])
             return
         for rows in pieces(order, batch_size):
             self._step(solver, rows, masks.draw(len(rows)), eta)
 
     def _chunk_size(self, batch_size):
         """Return the number of images of a call of compiled loops, a multiple of the batch size."""
-        step_work = self.theta.size // batch_size  # for an image
-        work_an_image = self._network.work + step_work
-        size = COMPILED_CHUNK_WORK // work_an_image
+        of_steps = self.theta.size // batch_size  # work for an image
+        size = COMPILED_CHUNK_WORK // (self._network.work + of_steps)
         if self._dropout or not _fast.are_rows(self._X, self.theta.dtype):
             values = self._network.n_values + self._network.n_dense_inputs * bool(self._dropout)
             size = min(size, COMPILED_CHUNK_BYTES // (values * self.theta.itemsize))
         return max(1, size // batch_size) * batch_size
 
     def _run_chunk(self, solver, workspace, rows, keep, *, batch_size, eta):
-        """Take a step for every batch of some rows, and return their outputs."""
+        """Take a step for every batch of some rows."""
         if isinstance(workspace, BlockWorkspace):  # the loops could not be compiled
-            n_visited = len(self._visited)
             for start in range(0, len(rows), batch_size):
                 some = slice(start, start + batch_size)
                 self._step(solver, rows[some], None if keep is None else keep[some], eta)
-            T, self._visited = self._visited[n_visited:], self._visited[:n_visited]
-            return np.concatenate(T)
+            return
         data = self._X, self._Y, self._s, rows
         if not _fast.are_rows(self._X, self.theta.dtype):
             labels = self._Y.take(rows, axis=0), self._s.take(rows)
             data = Selection(self._X, rows)[:], *labels, np.arange(len(rows))
-        return workspace.run_epoch(solver, *data, keep, batch_size, self._alpha, eta)
+        T = workspace.run_epoch(solver, *data, keep, batch_size, self._alpha, eta)
+        self._visited.append(T)
 
     def _step(self, solver, rows, keep, eta):
         """Take a step on the gradient of the mean loss of a batch."""

@@ -16,6 +16,9 @@ from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 
+# How rows are validated: as StandardScaler does.
+_ROWS = {"accept_sparse": "csr", "dtype": FLOAT_DTYPES, "ensure_all_finite": "allow-nan"}
+
 
 def _unless_images(method):
     """Exempt images from the conversion to tables with which scikit-learn wraps a method.
@@ -185,8 +188,7 @@ class ImageScaler(StandardScaler):
             Fitted scaler.
         """
         self._validate_params()  # _fit_context skips this once the scaler is fitted
-        first_call = not hasattr(self, "n_samples_seen_")
-        return self._update(X, y, sample_weight, first_call)
+        return self._update(X, y, sample_weight, first_call=not hasattr(self, "n_samples_seen_"))
 
     @quietly
     def transform(self, X, copy=None):
@@ -269,14 +271,13 @@ class ImageScaler(StandardScaler):
 
     def _update_by_columns(self, rows, shape, sample_weight, first_call):
         """Update the statistics, each of them of one pixel or one channel."""
-        rows = self._validate(rows, reset=first_call)
+        rows = validate_data(self, rows, reset=first_call, **_ROWS)
         if first_call and not (shape is None and self.image_shape is None):
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, rows.shape[1])
         columns = self._columns(rows)
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, columns.shape[0] // rows.shape[0])
-        scaler = StandardScaler() if first_call else self._scaler_of_columns()
-        scaler.set_params(with_mean=self.with_mean, with_std=self.with_std)
+        scaler = self._scaler_of_columns()
         scaler.partial_fit(columns, sample_weight=sample_weight)
         for name in _STATISTICS:
             setattr(self, name, self._by_pixel(getattr(scaler, name)))
@@ -308,7 +309,12 @@ class ImageScaler(StandardScaler):
             if self._as_rows:
                 mapped = method(self, rows, copy)
             else:
-                mapped = self._map_columns(method, rows, copy)
+                rows = validate_data(
+                    self, rows, reset=False, copy=copy, force_writeable=True, **_ROWS
+                )
+                mapped = method(self._scaler_of_columns(), self._columns(rows), copy=False)
+                mapped = mapped.reshape(rows.shape)
+                mapped = mapped.asformat(rows.format) if sparse.issparse(mapped) else mapped
         return mapped if shape is None else np.asarray(mapped).reshape(len(mapped), *shape)
 
     def _check_fitted_for(self, shape):
@@ -324,33 +330,16 @@ class ImageScaler(StandardScaler):
         if shape is not None and hasattr(self, "image_shape_"):
             _images.check_shape(shape, self.image_shape_, self)
 
-    def _validate(self, rows, **params):
-        """Return rows as floats, of the number that was fitted."""
-        return validate_data(
-            self,
-            rows,
-            accept_sparse="csr",
-            dtype=FLOAT_DTYPES,
-            ensure_all_finite="allow-nan",
-            **params,
-        )
-
-    def _map_columns(self, method, rows, copy):
-        """Return rows as a method of StandardScaler maps them, column by column."""
-        rows = self._validate(rows, reset=False, copy=copy, force_writeable=True)
-        mapped = method(self._scaler_of_columns(), self._columns(rows), copy=False)
-        mapped = mapped.reshape(rows.shape)
-        return mapped.asformat(rows.format) if sparse.issparse(mapped) else mapped
-
     def _scaler_of_columns(self):
-        """Return a StandardScaler with the statistics of the columns that were fitted."""
+        """Return a StandardScaler of columns, with the statistics of those that were fitted."""
         scaler = StandardScaler(copy=self.copy, with_mean=self.with_mean, with_std=self.with_std)
         scaler.set_output(transform="default")
         for name in _STATISTICS:
-            statistic = getattr(self, name)
-            if np.ndim(statistic):
-                statistic = self._columns(statistic.reshape(1, -1))[0].copy()
-            setattr(scaler, name, statistic)
+            if hasattr(self, name):
+                statistic = getattr(self, name)
+                if np.ndim(statistic):
+                    statistic = self._columns(statistic.reshape(1, -1))[0].copy()
+                setattr(scaler, name, statistic)
         return scaler
 
     def _columns(self, rows):

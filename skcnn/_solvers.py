@@ -178,8 +178,7 @@ def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):
         },
     )
     theta[...] = found.x
-    out_of_iterations = 1  # SciPy's status
-    return found.status != out_of_iterations
+    return found.status != 1  # SciPy's status of a search that ran out of iterations
 
 
 class LearningRate:

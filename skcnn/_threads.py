@@ -13,15 +13,15 @@ from threadpoolctl import ThreadpoolController
 
 @cache
 def _blas_libraries():
-    """Return the BLAS libraries that are loaded; finding them can take longer than an epoch."""
+    """Return the loaded BLAS libraries, cached: finding them can take longer than an epoch."""
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 class _OneThreadInBlas:
-    """Limits BLAS to one thread as long as it has users, which may overlap in any order.
+    """Limits BLAS to one thread while anybody uses it; users may begin and end in any order.
 
-    An interrupt may come at any line: the numbers of threads to restore are stored before the first
-    of them is changed, and `end` may be called again for the same user.
+    A KeyboardInterrupt may come at any line. So the numbers of threads to restore are stored before
+    the first of them is changed, and `end` may be called again for the same user.
     """
 
     def __init__(self):
@@ -29,15 +29,15 @@ class _OneThreadInBlas:
         self._users = set()
         self._n_threads = []  # pairs of a library and a number, to restore
 
-    # Lock and statement share a line, so that no interrupt comes between the statement and the
-    # release of the lock.
+    # The lock and the statement share a line, so that no interrupt can come between the end of the
+    # statement and the release of the lock.
 
     def begin(self, user):
-        """Limit BLAS to one thread; return the number of threads to use instead."""
+        """Limit BLAS to one thread, and return how many threads the user may have instead."""
         with self._lock: return self._limit(user)  # noqa: E701  # fmt: skip
 
     def end(self, user):
-        """Restore the threads of BLAS if this was the last user."""
+        """Restore the numbers of threads of BLAS if this was the last user."""
         with self._lock: self._release(user)  # noqa: E701  # fmt: skip
 
     def _limit(self, user):
@@ -57,10 +57,10 @@ class _OneThreadInBlas:
             self._n_threads = []
 
     def after_fork_in_child(self):
-        """Remove the users, which are threads of the parent process."""
-        self._lock = Lock()  # a thread of the parent may have held it
+        """Restore the numbers of threads: the users were threads of the parent process."""
+        self._lock = Lock()  # a thread of the parent may have held the old one
         self._users = set()
-        self._release(None)  # restores, even if the parent was just doing so
+        self._release(None)  # even if the parent was doing so at the fork
 
 
 _one_thread_in_blas = _OneThreadInBlas()
@@ -71,19 +71,19 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextmanager
 def threads():
-    """Limit BLAS to one thread, and compute parts of a batch on as many threads as BLAS had.
+    """Limit BLAS to one thread, and compute parts of a batch with as many threads as it had.
 
-    The matrix products of a batch are so small that the threads of BLAS wait for each other longer
-    than they compute: an epoch of 32 filters of side 5 took 16 s with two of them, and 7 s with
-    one. Threads for whole parts of a batch do pay.
+    The matrix products of a batch are small, so that threads within BLAS spend more time waiting
+    for each other than computing: with 32 filters of side 5, an epoch took 16 s with two threads in
+    BLAS and 7 s with one. A thread for each part of a batch is worth its cost.
 
-    ``OMP_NUM_THREADS``, threadpoolctl and joblib, which limit the threads of BLAS, limit these too.
-    Of several trainings in the threads of one process, only the first has more than one thread.
+    What limits the threads of BLAS (``OMP_NUM_THREADS``, threadpoolctl, joblib) limits these too.
+    If a process trains several models in threads, only the first training has more than one.
 
     Yields
     ------
     map : callable
-        Like the built-in one, but parallel where there are several threads.
+        The built-in one, or a parallel one if there are several threads.
     """
     user = object()
     try:
@@ -97,14 +97,14 @@ def threads():
         finally:
             _one_thread_in_blas.end(user)
     finally:
-        _one_thread_in_blas.end(user)  # in case the first was interrupted
+        _one_thread_in_blas.end(user)  # again, in case an interrupt came before the first
 
 
 def _map_together(helpers, n_helpers, function, *tasks):
     """Return the results of the built-in map as a list, computed by helpers and the caller.
 
-    Each helper is woken once, not for each task, and the caller works too: waking a thread takes
-    as long as a small batch.
+    Waking a thread takes as long as a small batch. So the caller computes too, and each helper is
+    woken once and then takes one task after the other.
     """
     left = deque(enumerate(zip(*tasks)))
     results = [None] * len(left)
@@ -122,7 +122,7 @@ def _map_together(helpers, n_helpers, function, *tasks):
                 raise
 
     n_futures = min(n_helpers, len(left) - 1)
-    # NumPy's errstate is in the context.
+    # NumPy's errstate is part of the context.
     futures = [helpers.submit(copy_context().run, work) for _ in range(n_futures)]
     try:
         work()

@@ -4,12 +4,7 @@ import numpy as np
 
 from . import _losses
 
-CURVES = (
-    "loss_curve_",
-    "accuracy_curve_",
-    "validation_loss_curve_",
-    "validation_accuracy_curve_",
-)
+CURVES = ("loss_curve_", "accuracy_curve_", "validation_loss_curve_", "validation_accuracy_curve_")
 
 
 class Monitor:
@@ -25,13 +20,12 @@ class Monitor:
         Samples on which to measure after every epoch.
     plateau : Plateau
         Detects from the loss when to stop.
-    watch_validation : bool
-        Whether the plateau is that of the validation loss, and the weights with the smallest
-        validation loss are kept.
-    eta, alpha : float
-        For the message where training diverges.
-    verbose : int or False
-        False, or the greatest number of epochs, to print a line for each.
+    estimator : estimator
+        Its parameters ``early_stopping``, ``eta``, ``alpha`` and ``verbose`` are read. With
+        ``early_stopping`` the plateau is that of the validation loss, and the weights with the
+        smallest validation loss are kept.
+    max_epochs : int
+        Greatest number of epochs, for the lines of ``verbose``.
 
     Attributes
     ----------
@@ -41,20 +35,16 @@ class Monitor:
         Epochs so far.
     """
 
-    def __init__(
-        self, objective, y, s, *, validation, plateau, watch_validation, eta, alpha, verbose
-    ):
+    def __init__(self, objective, y, s, validation, plateau, estimator, max_epochs):
         self.objective = objective
         self.y, self.s = y, s
         self.validation = validation
         self.curves = {name: [] for name in (CURVES if validation else CURVES[:2])}
         self.plateau = plateau
-        self.watch_validation = watch_validation
-        self.eta, self.alpha = eta, alpha
-        self.verbose = verbose
+        self.estimator = estimator
+        self.max_epochs = max_epochs
         self.n_epochs = 0
-        self._best_loss = np.inf
-        self._best_theta = None
+        self._best_loss, self._best_theta = np.inf, None
 
     def after_epoch(self, rows, overflowed=False):
         """Record the epoch that visited some rows, and return whether the loss has plateaued.
@@ -75,26 +65,26 @@ class Monitor:
             if not np.isfinite(T).all():
                 raise ValueError(
                     "The network's outputs for the validation images overflow in epoch "
-                    f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is {self.eta})."
+                    f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is "
+                    f"{self.estimator.eta})."
                 )
             figures += _losses.loss_and_accuracy(T, y, s)
         for curve, figure in zip(self.curves.values(), figures):
             curve.append(figure)
-        if self.verbose:
-            report(self.n_epochs, self.verbose, figures)
-        if not self.watch_validation:
-            return self.plateau.reached(figures[0])
-        if figures[2] < self._best_loss:
-            self._best_loss = figures[2]
-            self._best_theta = self.objective.theta.copy()
-        return self.plateau.reached(figures[2])
+        if self.estimator.verbose:
+            report(self.n_epochs, self.max_epochs, figures)
+        watches_validation = self.estimator.early_stopping
+        loss = figures[2] if watches_validation else figures[0]
+        if watches_validation and loss < self._best_loss:
+            self._best_loss, self._best_theta = loss, self.objective.theta.copy()
+        return self.plateau.reached(loss)
 
     def diverged(self):
         """Raise the error of a training that cannot go on."""
         raise ValueError(
             f"Training diverged in epoch {self.n_epochs}: the outputs, the gradient or the weights "
             "are infinite or NaN. Scale the images, with ImageScaler for example, or lower eta (it "
-            f"is {self.eta}) or alpha (it is {self.alpha})."
+            f"is {self.estimator.eta}) or alpha (it is {self.estimator.alpha})."
         )
 
     def finish(self):
@@ -151,13 +141,14 @@ class Callbacks:
     def end_epoch(self):
         """Call the callbacks at the end of an epoch; return whether one of them asks to stop."""
         epoch, self._epoch = self._epoch, None
-        return epoch.call_on_fit_task_end(
-            **self._arguments, reconstruction_attributes=self._attributes
-        )
+        return self._end(epoch)
 
     def end(self):
         """Call the callbacks at the end of the training."""
-        self._training.call_on_fit_task_end(
+        self._end(self._training)
+
+    def _end(self, task):
+        return task.call_on_fit_task_end(
             **self._arguments, reconstruction_attributes=self._attributes
         )
 

@@ -2,7 +2,10 @@
 
 import gzip
 import tarfile
+import tomllib
 import zlib
+from contextlib import contextmanager
+from importlib.resources import files
 from math import prod
 from numbers import Integral
 
@@ -14,91 +17,26 @@ from ._download import RemoteFile, RemoteFiles, fetch
 __all__ = ["fetch_cifar10", "fetch_fashion_mnist"]
 
 
-_FASHION_MNIST = RemoteFiles(
-    folder="fashion-mnist",
-    # The official server, Amazon's, offers only plain HTTP, which anyone between can read and
-    # change (the hash would differ). So it comes last.
-    base_urls=(
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    ),
-    files={
-        "train-images-idx3-ubyte.gz": RemoteFile(
-            26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"
-        ),
-        "train-labels-idx1-ubyte.gz": RemoteFile(
-            29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"
-        ),
-        "t10k-images-idx3-ubyte.gz": RemoteFile(
-            4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"
-        ),
-        "t10k-labels-idx1-ubyte.gz": RemoteFile(
-            5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"
-        ),
-    },
-)
+_DESCR = files("skcnn") / "descr"
+
+
+def _official(name):
+    """Return the official files of a dataset, and the names of its classes."""
+    table = tomllib.loads((_DESCR / f"{name}.toml").read_text(encoding="utf-8"))
+    remote_files = {name: RemoteFile(**file) for name, file in table["files"].items()}
+    return RemoteFiles(table["folder"], table["base_urls"], remote_files), table["target_names"]
+
+
+_FASHION_MNIST, _FASHION_MNIST_NAMES = _official("fashion_mnist")
 
 # Prefixes of the files' names, and how many images they hold.
 _FASHION_MNIST_PARTS = {"train": [("train", 60_000)], "test": [("t10k", 10_000)]}
 
-_DAMAGED_GZIP = (gzip.BadGzipFile, zlib.error, EOFError)
+_CIFAR10, _CIFAR10_NAMES = _official("cifar10")
 
-_FASHION_MNIST_NAMES = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-
-_FASHION_MNIST_DESCR = """\
-Fashion-MNIST
--------------
-
-Photographs of articles of clothing: 60,000 for training and 10,000 for testing, of ten classes with
-as many images each. An image has 28 x 28 pixels in grey levels, 0 for the background to 255.
-
-Classes: 0 T-shirt/top, 1 Trouser, 2 Pullover, 3 Dress, 4 Coat, 5 Sandal, 6 Shirt, 7 Sneaker, 8 Bag,
-9 Ankle boot.
-
-By Zalando SE, under the MIT licence. H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel
-image dataset for benchmarking machine learning algorithms", arXiv:1708.07747 (2017).
-https://github.com/zalandoresearch/fashion-mnist
-"""
-
-_CIFAR10 = RemoteFiles(
-    folder="cifar-10",
-    base_urls=("https://www.cs.toronto.edu/~kriz/",),
-    files={
-        "cifar-10-binary.tar.gz": RemoteFile(
-            170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-        )
-    },
-)
-
-_CIFAR10_PARTS = {
-    "train": [f"data_batch_{k}.bin" for k in range(1, 6)],
-    "test": ["test_batch.bin"],
-}
+_CIFAR10_PARTS = {"train": [f"data_batch_{k}.bin" for k in range(1, 6)], "test": ["test_batch.bin"]}
 
 _CIFAR10_BATCH = 10_000  # images in a file of the archive
-
-_CIFAR10_NAMES = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
-
-_CIFAR10_DESCR = """\
-CIFAR-10
---------
-
-Photographs of animals and vehicles: 50,000 for training and 10,000 for testing, of ten classes with
-as many images each. An image has 32 x 32 pixels in red, green and blue, 0 to 255.
-
-Classes: 0 airplane, 1 automobile, 2 bird, 3 cat, 4 deer, 5 dog, 6 frog, 7 horse, 8 ship, 9 truck.
-
-By A. Krizhevsky, V. Nair and G. Hinton. A. Krizhevsky, "Learning multiple layers of features from
-tiny images", technical report, University of Toronto (2009).
-https://www.cs.toronto.edu/~kriz/cifar.html
-"""
 
 
 def fetch_fashion_mnist(
@@ -161,15 +99,13 @@ def fetch_fashion_mnist(
     parts = _parts(subset, _FASHION_MNIST_PARTS)
     kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
     _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
-    images, target = [], []
-    for prefix, n in parts:
-        paths = [
-            fetch(_FASHION_MNIST, f"{prefix}-{suffix}", data_home, download_if_missing)
-            for suffix in ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
-        ]
-        images.append(read_idx(paths[0], shape=(n, 28, 28)))
-        target.append(read_idx(paths[1], shape=(n,)))
-    return _dataset(images, target, kept, return_X_y, _FASHION_MNIST_NAMES, _FASHION_MNIST_DESCR)
+
+    def read(name, shape):
+        return read_idx(fetch(_FASHION_MNIST, name, data_home, download_if_missing), shape)
+
+    images = [read(f"{prefix}-images-idx3-ubyte.gz", (n, 28, 28)) for prefix, n in parts]
+    target = [read(f"{prefix}-labels-idx1-ubyte.gz", (n,)) for prefix, n in parts]
+    return _dataset(images, target, kept, return_X_y, _FASHION_MNIST_NAMES, "fashion_mnist.rst")
 
 
 def fetch_cifar10(
@@ -234,11 +170,10 @@ def fetch_cifar10(
     kept = _class_numbers(classes, _CIFAR10_NAMES)
     _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
     path = fetch(_CIFAR10, "cifar-10-binary.tar.gz", data_home, download_if_missing)
-    images, target = [], []
-    for records in _read_cifar10(path, names):
-        target.append(records[:, 0])
-        images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return _dataset(images, target, kept, return_X_y, _CIFAR10_NAMES, _CIFAR10_DESCR)
+    records = _read_cifar10(path, names)
+    images = [part[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for part in records]
+    target = [part[:, 0] for part in records]
+    return _dataset(images, target, kept, return_X_y, _CIFAR10_NAMES, "cifar10.rst")
 
 
 def _parts(subset, parts):
@@ -255,7 +190,7 @@ def _check_switches(**switches):
             raise TypeError(f"{name}={_shown(value)} must be True or False.")
 
 
-def _dataset(images, target, kept, return_X_y, names, description):
+def _dataset(images, target, kept, return_X_y, names, descr_file):
     """Return images and labels, given in pieces, as a fetcher does."""
     images = np.ascontiguousarray(np.concatenate(images))
     target = np.concatenate(target).astype(np.int64)
@@ -265,9 +200,8 @@ def _dataset(images, target, kept, return_X_y, names, description):
     data = images.reshape(len(images), prod(images.shape[1:]))
     if return_X_y:
         return data, target
-    return Bunch(
-        data=data, images=images, target=target, target_names=list(names), DESCR=description
-    )
+    descr = (_DESCR / descr_file).read_text(encoding="utf-8")
+    return Bunch(data=data, images=images, target=target, target_names=list(names), DESCR=descr)
 
 
 def _read_cifar10(path, names):
@@ -277,20 +211,15 @@ def _read_cifar10(path, names):
     """
     shape = _CIFAR10_BATCH, 1 + 3 * 32 * 32
     records = []
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for name in names:
-                member = archive.getmember(f"cifar-10-batches-bin/{name}")
-                if not member.isreg() or member.size != prod(shape):
-                    kind = f"a file of {member.size} bytes" if member.isreg() else "no file"
-                    raise ValueError(f"{name} is {kind}, where one of {prod(shape)} bytes belongs")
-                content = archive.extractfile(member).read(prod(shape))
-                records.append(np.frombuffer(content, np.uint8).reshape(shape))
-    except (tarfile.TarError, *_DAMAGED_GZIP, OverflowError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"This is not the binary version of CIFAR-10: {error}. Delete {path} and fetch it "
-            "again."
-        ) from error
+    kind = "the binary version of CIFAR-10"
+    with _named_damage(path, kind), tarfile.open(path, "r:gz") as archive:
+        for name in names:
+            member = archive.getmember(f"cifar-10-batches-bin/{name}")
+            if not member.isreg() or member.size != prod(shape):
+                found = f"a file of {member.size} bytes" if member.isreg() else "no file"
+                raise ValueError(f"{name} is {found}, where one of {prod(shape)} bytes belongs")
+            content = archive.extractfile(member).read(prod(shape))
+            records.append(np.frombuffer(content, np.uint8).reshape(shape))
     return records
 
 
@@ -317,31 +246,39 @@ def read_idx(path, shape):
     An IDX file opens with two zero bytes, the type of its values (8: unsigned byte) and the number
     of its axes, then the length of each axis as a big-endian 32-bit integer; the values follow.
     """
-    way_out = f"Delete {path} and fetch it again."
-    start = 4 + 4 * len(shape)
-    try:
-        with gzip.open(path) as file:
-            content = file.read(start + prod(shape) + 1)  # a small file may decode into gigabytes
-    except _DAMAGED_GZIP as error:
-        raise ValueError(
-            f"This is not a gzip file, or a truncated or damaged one: {error}. {way_out}"
-        ) from error
+    start, size = 4 + 4 * len(shape), prod(shape)
     magic = bytes([0, 0, 8, len(shape)])
-    if content[:4] != magic:
-        raise ValueError(
-            f"The magic number is {content[:4].hex() or 'missing'}, where {magic.hex()} marks "
-            f"unsigned bytes along {len(shape)} axes. {way_out}"
-        )
-    if len(content) < start:
-        raise ValueError(f"The file is truncated in its header. {way_out}")
-    lengths = tuple(np.frombuffer(content[4:start], ">u4").tolist())
-    if lengths != shape:
-        raise ValueError(f"The file says it is of shape {lengths}, not {shape}. {way_out}")
-    n = len(content) - start
-    if n != prod(shape):
-        held = f"more than the {prod(shape)}" if n > prod(shape) else f"{n} of the {prod(shape)}"
-        raise ValueError(f"The file holds {held} values of its shape {shape}. {way_out}")
+    with _named_damage(path, "a gzip file in the IDX format"):
+        with gzip.open(path) as file:
+            content = file.read(start + size + 1)  # a small file may decode into gigabytes
+        if content[:4] != magic:
+            raise ValueError(
+                f"the magic number is {content[:4].hex() or 'missing'}, where {magic.hex()} marks "
+                f"unsigned bytes along {len(shape)} axes"
+            )
+        if len(content) < start:
+            raise ValueError("it is truncated in its header")
+        lengths = tuple(np.frombuffer(content[4:start], ">u4").tolist())
+        if lengths != shape:
+            raise ValueError(f"it says it is of shape {lengths}, not {shape}")
+        n = len(content) - start
+        if n != size:
+            held = f"more than the {size}" if n > size else f"{n} of the {size}"
+            raise ValueError(f"it holds {held} values of its shape {shape}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+@contextmanager
+def _named_damage(path, kind):
+    """Name a file, and what to do about it, where it is not of a kind or cannot be decoded."""
+    undecodable = gzip.BadGzipFile, zlib.error, EOFError, tarfile.TarError, OverflowError
+    try:
+        yield
+    except (*undecodable, KeyError, ValueError) as error:
+        raise ValueError(
+            f"This is not {kind}, or a truncated or damaged one: {error}. Delete {path} and fetch "
+            "it again."
+        ) from error
 
 
 def _class_numbers(classes, names):
@@ -356,19 +293,14 @@ def _class_numbers(classes, names):
         raise ValueError(
             f"classes={_shown(classes)} must be a list of classes, such as [{names[0]!r}, 1]."
         )
-    numbers = []
     for label in labels:
-        is_number = isinstance(label, Integral) and not isinstance(label, bool)
-        if is_number and 0 <= label < len(names):
-            numbers.append(int(label))
-        elif isinstance(label, str) and label in names:
-            numbers.append(names.index(label))
-        else:
+        is_name_or_number = isinstance(label, str | Integral) and not isinstance(label, bool)
+        if not is_name_or_number or label not in (*names, *range(len(names))):
             raise ValueError(
                 f"classes={_shown(classes)} has {_shown(label)}, which is neither a number from 0 "
-                f"to {len(names) - 1} nor one of {list(names)}."
+                f"to {len(names) - 1} nor one of {names}."
             )
-    return numbers
+    return [names.index(label) if isinstance(label, str) else int(label) for label in labels]
 
 
 def _shown(value):

@@ -350,6 +350,7 @@ def test_cifar10(server, home, capsys):
     last = dataset.data[-N_TEST:]
     assert_array_equal(X, last[np.isin(dataset.target[-N_TEST:], [3, 5])])
     assert dataset.target_names[3] == "cat"
+    assert "Krizhevsky" in dataset.DESCR
     assert len(fetch_cifar10().data) == 5 * N_TEST
     assert server.asked_for.count("/whole/cifar-10-binary.tar.gz") == 1
 

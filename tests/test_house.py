@@ -11,7 +11,7 @@ import skcnn
 
 # Each module, with what it may import: only modules above it in this list, and libraries.
 HOUSE = {
-    "_images": {"contextlib", "math", "numpy"},
+    "_images": {"contextlib", "math", "numbers", "numpy"},
     "_availability": {"functools", "types", "sklearn"},
     "_failure": {"contextlib", "functools", "operator", "numpy"},
     "_holdout": {"hashlib", "numpy"},
@@ -31,23 +31,24 @@ HOUSE = {
     "_solvers": {"math", "numpy", "scipy"},
     "_training": {"numpy", "_losses"},
     "_base": {
-        *("contextlib", "copy", "functools", "math", "numbers", "warnings", "numpy", "sklearn"),
+        *("copy", "functools", "numbers", "warnings", "numpy", "sklearn"),
         *("_failure", "_holdout", "_images", "_network", "_objective", "_solvers", "_threads"),
-        "_training",
+        *("_training", "_weights"),
     },
     "_classifier": {
-        *("functools", "numbers", "numpy", "sklearn"),
-        *("_availability", "_base", "_failure", "_losses", "_weights"),
+        *("numbers", "numpy", "sklearn"),
+        *("_availability", "_base", "_failure", "_losses"),
     },
     "_scaler": {
         *("copy", "functools", "numpy", "scipy", "sklearn", "_failure", "_images", "_weights"),
     },
     "_download": {
-        *("contextlib", "functools", "os", "pathlib", "queue", "shutil", "stat", "sys"),
+        *("concurrent", "contextlib", "os", "pathlib", "shutil", "stat", "sys"),
         *("tempfile", "threading", "time", "typing", "pooch"),
     },
     "datasets": {
-        *("gzip", "math", "numbers", "tarfile", "zlib", "numpy", "sklearn", "_download"),
+        *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile"),
+        *("tomllib", "zlib", "numpy", "sklearn", "_download"),
     },
     "__init__": {"_classifier", "_scaler"},
 }

@@ -15,14 +15,12 @@ from skcnn._solvers import SGD
 pytestmark = pytest.mark.usefixtures("kernels")
 
 
-def objective_of(network, parameters, n=7, map=map, **options):
+def objective_of(network, parameters, n=7, map=map, dropout=0.0):
     rng = np.random.RandomState(1)
     X, y = rng.randn(n, *network.image_shape), rng.randint(3, size=n)
     s = rng.rand(n) + 0.1
-    options = {"alpha": 0.1, "dropout": 0.0, "freeze": None, "fit_intercept": True, **options}
-    return Objective(
-        network, parameters.values(), X.reshape(n, -1), y, s, batch_size=n, map=map, **options
-    )
+    pool = Pool(network, Parameters(network, parameters.values()), n, map)
+    return Objective(pool, X.reshape(n, -1), y, s, alpha=0.1, dropout=dropout)
 
 
 def loss_at(objective, theta):
