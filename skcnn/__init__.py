@@ -1,7 +1,8 @@
 """The convolutional network as a first-class scikit-learn estimator."""
 
 from ._classifier import ConvNetClassifier
+from ._regressor import ConvNetRegressor
 from ._scaler import ImageScaler
 
-__all__ = ["ConvNetClassifier", "ImageScaler"]
+__all__ = ["ConvNetClassifier", "ConvNetRegressor", "ImageScaler"]
 __version__ = "0.1.0"

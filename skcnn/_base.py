@@ -19,7 +19,7 @@ from ._holdout import hold_out
 from ._network import Network, Parameters
 from ._objective import Objective, Pool
 from ._threads import threads
-from ._training import CURVES, Callbacks, Monitor
+from ._training import CURVES, Callbacks, Monitor, curves_of
 from ._weights import check_sample_weight
 
 LARGEST_FLOAT = float(np.finfo(np.float64).max)
@@ -37,8 +37,9 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
     It has the parameters, the fitted attributes but those of targets, and the training, `_train`. A
     subclass has ``fit``, ``partial_fit`` and ``predict``, and implements
 
+    - ``_options_of_targets(y)``, which returns options of scikit-learn's ``validate_data``;
     - ``_set_targets(y, resume, stream, **options)``, which stores what is to be known of the
-      targets, or compares it with what is stored, and returns the number of outputs;
+      targets, or compares it with what is stored, and returns the loss;
     - ``_encode(y)``, which returns targets as the loss takes them;
     - ``_weigh(y, s, stream)``, which returns the weights of samples with those of their targets.
     """
@@ -102,6 +103,11 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             )
         return self._apply(partial(Pool.feature_maps, layer=layer), X)
 
+    def _store(self, parameters):
+        """Set each argument of a constructor as an attribute of its name, as scikit-learn asks."""
+        for name in parameters.keys() - {"self", "__class__"}:
+            setattr(self, name, parameters[name])
+
     def __copy__(self):
         """Return a copy with curves of its own, as `partial_fit` extends them in place."""
         copied = shallow_copy(self)
@@ -129,14 +135,14 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             if stream:
                 model._validate_params()  # _fit_context skips this once there is a model
             X, y = model._validate(X, y, reset=not resume)
-            n_outputs = model._set_targets(y, resume, stream, **options)
+            loss = model._set_targets(y, resume, stream, **options)
             if resume:
                 model._check_sizes()
-            else:
-                model._initialise(n_outputs, X.dtype)
             y, s = model._encode(y), check_sample_weight(sample_weight, X)
             s /= s.max()  # only their ratios matter, and now no sum of them overflows
             s = model._weigh(y, s, stream)
+            if not resume:
+                model._initialise(loss, X.dtype, loss.initial_intercept(y, s))
             validation, s = model._set_apart(X, y, s, X_val, y_val)
             values, curves = model._solve(X, y, s, validation, callbacks, stream)
             callbacks.end()
@@ -161,7 +167,8 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         if not reset and shape is not None:
             _images.check_shape(shape, self.image_shape_, self)
         with _images.named_overflow("X"):
-            checked = validate_data(self, X, y, reset=reset, accept_sparse="csr")
+            options = {} if isinstance(y, str) else self._options_of_targets(y)
+            checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
         return checked
@@ -181,11 +188,13 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 raise ValueError(f"X_val, y_val: {error}") from error
         if not self.early_stopping:
             return None, s
-        rows = hold_out(X, y, s, self.validation_fraction, self._random_state)
+        strata = y if y.ndim == 1 else np.zeros(len(y))  # the classes, if each sample has one
+        rows = hold_out(X, strata, s, self.validation_fraction, self._random_state)
         if len(rows) == 0:
             raise ValueError(
-                "early_stopping=True holds out a part of each class, but no class has two samples "
-                "that differ: pass X_val and y_val, or set early_stopping=False."
+                "early_stopping=True holds out a part of the samples (n_samples="
+                f"{len(y)}), of each class if there are classes, but no two of them differ: pass "
+                "X_val and y_val, or set early_stopping=False."
             )
         without = s.copy()
         without[rows] = 0
@@ -246,25 +255,28 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                     "back, or call fit with warm_start=False."
                 )
 
-    def _initialise(self, n_outputs, dtype):
+    def _initialise(self, loss, dtype, output_intercept):
         """Draw the weights of a new model, for images of ``image_shape_``."""
         self._sizes = self._layer_sizes()
         image_shape = _images.with_channels(self.image_shape_)
-        self._network = Network(image_shape, **self._sizes, n_outputs=n_outputs)
+        self._network = Network(image_shape, **self._sizes, loss=loss)
         if self._network.n_parameters > LARGEST_NETWORK:
             raise ValueError(
                 f"K={self.K}, n_filters={self.n_filters}, pool_size={self.pool_size} and "
                 f"hidden_layer_sizes={self.hidden_layer_sizes} make a network of more than "
                 f"{LARGEST_NETWORK} weights for images of shape {self.image_shape_} and "
-                f"{n_outputs} outputs: choose smaller or fewer filters, or larger pooling windows."
+                f"{loss.n_outputs} outputs: choose smaller or fewer filters, or larger pooling "
+                "windows."
             )
         dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
         values = self._network.initial(self._random_state, dtype)
+        if self.fit_intercept:
+            values[-1][1][...] = output_intercept
         for name in (*CURVES, "initial_filters_"):
             vars(self).pop(name, None)
         self.n_iter_ = self.t_ = 0
         self.loss_ = self.best_loss_ = np.nan
-        curves = {"loss_curve_": [], "accuracy_curve_": []}
+        curves = curves_of(loss, validation=False)
         vars(self).update(self._fitted(values, curves), **curves)
         self.initial_filters_ = copy.deepcopy(self.filters_)
 

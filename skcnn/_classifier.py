@@ -6,12 +6,16 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+)
 
-from . import _losses
 from ._availability import available_unless
 from ._base import BaseConvNet
 from ._failure import quietly
+from ._losses import LabelLogLoss, LogLoss
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -124,8 +128,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
+    classes_ : ndarray of shape (n_classes,) or (n_labels,)
+        Class labels; with several labels for each sample, their columns in y.
 
     n_features_in_ : int
         Number of values of an image, H * W * C.
@@ -151,7 +155,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     coefs_ : list of ndarrays of shape (n_in, n_out)
         Weights V' of each dense layer, the hidden ones first and the output last. Inputs of the
         first run over (row, column, filter). The last has one output for two classes, else
-        ``n_classes``.
+        ``n_classes`` or ``n_labels``.
 
     intercepts_ : list of ndarrays of shape (n_out,)
         Intercepts c of each dense layer; 0 with ``fit_intercept=False``.
@@ -204,10 +208,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         P &= \mathrm{sigmoid}(T) \text{ for two classes, } \mathrm{softmax}(T) \text{ for more} \\
         L &= -\frac{\sum_n s_n \log P_{n, y_n}}{\sum_n s_n} + \frac{\alpha}{2} \sum (|W|^2 + |V|^2)
 
-    The last sum is over all layers. X is 0 outside the image, so for one channel Z is
-    ``scipy.signal.convolve(x, w[::-1, ::-1], mode="same")``. With ``dropout=q``, each input of each
-    dense layer is set to 0 with probability q in a training step, and divided by 1 - q otherwise;
-    predictions, and figures on validation data, use all inputs as they are.
+    The last sum is over all layers. Of several labels for each sample, each has
+    :math:`P = \mathrm{sigmoid}(T)`, and their losses are added. X is 0 outside the image, so for
+    one channel Z is ``scipy.signal.convolve(x, w[::-1, ::-1], mode="same")``. With ``dropout=q``,
+    each input of each dense layer is set to 0 with probability q in a training step, and divided by
+    1 - q otherwise; predictions, and figures on validation data, use all inputs as they are.
 
     Initial values are drawn from normal distributions of mean 0, W layer by layer, then V. For
     fan_in inputs of a filter or unit, the standard deviation is 2/sqrt(fan_in) for the first W,
@@ -289,11 +294,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         random_state=None,
         verbose=False,
     ):
-        # Each parameter is an attribute of its name, as scikit-learn asks.
-        parameters = {**locals()}
-        del parameters["self"]
-        for name, value in parameters.items():
-            setattr(self, name, value)
+        self._store(locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     @quietly
@@ -306,8 +307,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Training images; standardised values do best.
 
-        y : array-like of shape (n_samples,)
-            Class labels, of at least two classes.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, of at least two classes; or several labels for each sample, 1 where it has
+            a label and 0 where not.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples; None: equal weights.
@@ -347,11 +349,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
             Training images.
 
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or several labels for each sample.
 
         classes : array-like of shape (n_classes,), default=None
-            All classes of this and all later calls. Required at the first call, optional later.
+            All classes of this and all later calls. Required at the first call, optional later and
+            with several labels for each sample.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, relative to each other within this call.
@@ -385,7 +388,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        T : ndarray of shape (n_samples,) or (n_samples, n_classes)
+        T : ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
             For two classes, the logit of ``classes_[1]``.
         """
         T = self._outputs(X)
@@ -403,10 +406,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        P : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
+        P : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities, in the order of ``classes_``; of several labels, that of each.
         """
-        return _losses.probabilities(self._outputs(X))
+        T = self._outputs(X)
+        return self._network.loss.probabilities(T)
 
     @quietly
     def predict_log_proba(self, X):
@@ -420,10 +424,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        log_P : ndarray of shape (n_samples, n_classes)
+        log_P : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Log-probabilities, in nats, in the order of ``classes_``.
         """
-        return _losses.consistent_log_probabilities(self._outputs(X))
+        T = self._outputs(X)
+        return self._network.loss.consistent_log_probabilities(T)
 
     @quietly
     def predict(self, X):
@@ -437,11 +442,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
-            Class labels.
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Class labels; or 1 for each label that is more probable than not, else 0.
         """
         T = self._outputs(X)  # first: it checks that the classifier is fitted
-        return self.classes_[_losses.most_probable(T)]
+        y = self._network.loss.most_probable(T)
+        return self.classes_[y] if y.ndim == 1 else y
 
     score = quietly(ClassifierMixin.score)
 
@@ -451,10 +457,24 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         # covers both of them, and which classes it can separate depends on its initial signs.
         has_one_filter = isinstance(self.n_filters, Integral) and self.n_filters == 1
         tags.classifier_tags.poor_score = has_one_filter
+        tags.classifier_tags.multi_label = True
         return tags
+
+    def _options_of_targets(self, y):
+        """Return how to validate y."""
+        return {"multi_output": are_labels(y)}
 
     def _set_targets(self, y, resume, stream, classes=None):
         """Store the classes, or compare them with those of the model to go on with."""
+        several = are_labels(y)
+        if resume and several is not isinstance(self._network.loss, LabelLogLoss):
+            kinds = ("one class", "several labels")
+            raise ValueError(
+                f"y has {kinds[several]} for each sample, but the model to go on with was trained "
+                f"on {kinds[not several]}: call fit with warm_start=False."
+            )
+        if several:
+            return self._set_labels(y.shape[1], resume, classes)
         if stream:
             _check_partial_fit_first_call(self, classes)
         else:
@@ -473,10 +493,38 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 "ConvNetClassifier needs at least two classes, but got "
                 f"{'one class' if n_classes else 'none'}: {self.classes_.tolist()}."
             )
-        return 1 if n_classes == 2 else n_classes
+        return LogLoss(1 if n_classes == 2 else n_classes)
+
+    def _set_labels(self, n_labels, resume, classes):
+        """Store the columns of the labels, or compare them with those of the model."""
+        labels = np.arange(n_labels)
+        if self.class_weight is not None:
+            raise ValueError(
+                f"class_weight={self.class_weight!r} cannot be used with several labels for each "
+                "sample, which are not of one class: set class_weight=None, or pass sample_weight."
+            )
+        if classes is not None and not np.array_equal(classes, labels):
+            raise ValueError(
+                f"classes={classes!r}, but y has {n_labels} columns, one for each label: leave "
+                "classes=None."
+            )
+        if resume and n_labels != len(self.classes_):
+            raise ValueError(
+                f"y has {n_labels} labels, but the model to go on with has {len(self.classes_)}."
+            )
+        self.classes_ = labels
+        return LabelLogLoss(n_labels)
 
     def _encode(self, y):
-        """Return the indices of labels in ``classes_``."""
+        """Return the indices of labels in ``classes_``; of several labels, 0 or 1 for each."""
+        if are_labels(y):
+            y = y.toarray() if hasattr(y, "toarray") else y
+            if not np.isin(y, (0, 1)).all() or y.shape[1] != len(self.classes_):
+                raise ValueError(
+                    f"y must be 0 or 1 for each of {len(self.classes_)} labels, but has the shape "
+                    f"{y.shape} and the values {np.unique(y)[:5].tolist()}."
+                )
+            return y.astype(np.intp)
         check_classification_targets(y)
         unknown = {*np.unique(y).tolist()} - {*self.classes_.tolist()}
         if unknown:
@@ -488,6 +536,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _weigh(self, y, s, stream):
         """Return the weights s of samples, multiplied by those of their classes."""
+        if y.ndim == 2:  # several labels
+            return s
         rows = s > 0
         if isinstance(self.class_weight, str):  # "balanced"
             classes, indices = np.unique(y[rows], return_inverse=True)
@@ -524,3 +574,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"class_weight={self.class_weight} must be finite weights of at least 0."
             )
         return weights
+
+
+def are_labels(y):
+    """Return whether y has several labels for each sample: a matrix of 0 and 1, perhaps sparse."""
+    try:
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    except ValueError:  # lists of several lengths
+        return False
+    return len(shape) == 2 and shape[1] > 1 and type_of_target(y) == "multilabel-indicator"

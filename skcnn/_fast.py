@@ -93,6 +93,7 @@ class Workspace:
         a_row = _layout.a_row_of(network.convolutions[-1], m)
         self._layout = layout = _layout.Layout(network, parameters, a_row)
         tables, loops = _layout.tables_of(network, parameters, layout, n, m), _loops()
+        tables.sizes["activation"] = getattr(loops, network.loss.activation)
         self._vector = _layout.aligned_zeros(layout.size, self._dtype)
         self._gradient = _layout.aligned_zeros(layout.n_learnt, self._dtype)
         self._in_loops = loops.Network(

@@ -57,6 +57,7 @@ BLOCK = 128  # values of each image that are transposed together
 RUN = 1024  # pixels: with four filters, dz of so many stays in the first cache
 
 OUTPUTS, GRADIENT, SGD, MOMENTUM, ADAM = range(5)  # what to do with a batch
+SIGMOID, SOFTMAX, IDENTITY = range(3)  # from T to P
 
 
 _faults = []  # of numba's cache, found in this process
@@ -153,7 +154,7 @@ SIZES = record(
     "region "  # size of a group's region
     "A dA row "  # rows with the inputs and outputs of the dense layers, and their length
     "n_zeroed n_intercepts "  # gradients that are summed up from 0; intercepts among them
-    "learns_filters reversed"
+    "learns_filters activation reversed"
 )
 
 CONVOLUTION = record(
@@ -676,18 +677,18 @@ def combine_rows(t, x, y, overwrite):
 
 
 @inner
-def log_loss_backward(t, y, s, dt):
-    """dt = s * (P - y), for the logits t of one image; return whether it is not 0.
+def loss_backward(t, y, s, activation, dt):
+    """dt = s * (P - y), for the outputs t of one image; return whether it is not 0.
+
+    For the squared error it is divided by the number of outputs.
 
     What is so small that its products would be denormal is made 0: it changes no weight, and takes
     the processor a hundred times as long.
     """
-    one = t.dtype.type(1)
+    one, zero = t.dtype.type(1), t.dtype.type(0)
     smallest = t.dtype.type(1e-19 if t.itemsize == 4 else 1e-150)
-    if t.size == 1:
-        dt[0] = s * (one / (one + np.exp(-t[0])) - y[0])
-    else:
-        greatest, total = t[0], t.dtype.type(0)
+    if activation == SOFTMAX:
+        greatest, total = t[0], zero
         for k in range(1, t.size):
             greatest = max(greatest, t[k])
         for k in range(t.size):
@@ -695,6 +696,11 @@ def log_loss_backward(t, y, s, dt):
             total += dt[k]
         for k in range(t.size):
             dt[k] = s * (dt[k] / total - y[k])
+    else:
+        s = s / t.dtype.type(t.size) if activation == IDENTITY else s
+        for k in range(t.size):
+            P = one / (one + np.exp(-t[k])) if activation == SIGMOID else t[k]
+            dt[k] = s * (P - y[k])
     any_left = False
     for k in range(t.size):
         if abs(dt[k]) < smallest:
@@ -926,7 +932,7 @@ def visit(network, data, factor, T, start, stop, backward, overwrite):
             s = factor * data.s[row]
             dt = sizes.dA + n * sizes.row + network.denses[-1].outputs
             dt = part(scratch, dt, n_outputs)
-            any_left |= log_loss_backward(T[first + n], data.Y[row], s, dt)
+            any_left |= loss_backward(T[first + n], data.Y[row], s, sizes.activation, dt)
         are_first = overwrite and first == start
         if any_left or are_first:
             backward_of_dense_layers(network, data, first, n_images, are_first)

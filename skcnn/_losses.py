@@ -1,69 +1,161 @@
-"""The log-loss: value, gradient, what is reported, and probabilities.
+"""Losses: value, gradient, what is reported, and the probabilities of logits.
 
-T are logits, an image a row: of one output, with P = sigmoid(T), for two classes, and of as many as
-there are classes otherwise, with P = softmax(T).
+T are the outputs of a network, an image a row. y are the targets as an estimator encodes them, and
+Y the same as the network is to give them; the losses of images are averaged with the weights s. The
+attribute ``activation`` names the function from T to P for the compiled loops, and ``figures`` is
+what is reported of an epoch; ``inputs`` is what to scale where a training diverges.
 """
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 
-def targets(y, n_outputs, dtype):
-    """Y of the indices of the classes: themselves for one output, else one-hot rows."""
-    return (y[:, np.newaxis] if n_outputs == 1 else np.eye(n_outputs)[y]).astype(dtype)
+class LogLoss:
+    """Of one of several classes: y, (n,), are their indices.
 
+    P is sigmoid(T) for one output, of two classes, and softmax(T) for as many as there are classes.
 
-def forward(T, y):
-    """-log P[n, y_n] of each image, in nats, for indices y of the classes."""
-    if T.shape[1] == 1:
-        return -log_expit(np.where(y, T[:, 0], -T[:, 0]))  # of one class: half the work
-    return -np.take_along_axis(log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
-
-
-def backward(T, Y, s):
-    """dloss/dT = s * (P - Y), where s sums to one for the weighted mean; never clipped."""
-    P = expit(T) if T.shape[1] == 1 else softmax(T, axis=1)
-    return (P - Y) * s[:, np.newaxis]
-
-
-def reported(T, y):
-    """-log P[n, y_n] of each image as in scikit-learn's ``log_loss``, with P clipped.
-
-    A probability is clipped at the machine epsilon of its dtype, so that one hopeless image counts
-    36 nats in float64, and not its logit of a thousand.
+    Parameters
+    ----------
+    n_outputs : int
     """
-    epsilon = np.finfo(T.dtype).eps
-    return np.clip(forward(T, y), -np.log1p(-epsilon), -np.log(epsilon))
+
+    figures = ("loss", "accuracy")
+    inputs = "the images"
+
+    def __init__(self, n_outputs):
+        self.n_outputs = n_outputs
+        self.activation = "SIGMOID" if n_outputs == 1 else "SOFTMAX"
+
+    def targets(self, y, dtype):
+        """Y: the indices themselves for one output, else one-hot rows."""
+        Y = y[:, np.newaxis] if self.n_outputs == 1 else np.eye(self.n_outputs)[y]
+        return Y.astype(dtype)
+
+    def initial_intercept(self, y, s):
+        """Intercept of the output before training."""
+        return 0.0
+
+    def forward(self, T, y):
+        """-log P[n, y_n] of each image, in nats."""
+        if self.n_outputs == 1:
+            return -log_expit(np.where(y, T[:, 0], -T[:, 0]))  # of one class: half the work
+        return -np.take_along_axis(self.log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
+
+    def backward(self, T, Y, s):
+        """dloss/dT = s * (P - Y), where s sums to one for the weighted mean; never clipped."""
+        P = expit(T) if self.activation == "SIGMOID" else softmax(T, axis=1)
+        return (P - Y) * s[:, np.newaxis]
+
+    def reported(self, T, y):
+        """The loss of each image as in scikit-learn's ``log_loss``, with P clipped."""
+        return clipped(self.forward(T, y))
+
+    def report(self, T, y, s):
+        """Weighted means of the reported loss, in nats, and of accuracy."""
+        right = self.most_probable(T) == y
+        accuracy = np.average(right.reshape(len(y), -1).all(axis=1), weights=s)
+        return float(np.average(self.reported(T, y), weights=s)), float(accuracy)
+
+    def probabilities(self, T):
+        """P of every class, (n, n_classes): for one output, of both; without overflow."""
+        return expit(np.hstack([-T, T])) if self.n_outputs == 1 else softmax(T, axis=1)
+
+    def log_probabilities(self, T):
+        """Log P of every class, (n, n_classes): for one output, of both; without underflow."""
+        return log_expit(np.hstack([-T, T])) if self.n_outputs == 1 else log_softmax(T, axis=1)
+
+    def consistent_log_probabilities(self, T):
+        """Log P, the logarithm of `probabilities` where that is near 1.
+
+        There P is rounded to a float, and so its logarithm is not as exact as that of
+        `log_probabilities`, from which it would differ by more than rounding.
+        """
+        P = self.probabilities(T)
+        log_P = np.where(P > 0.5, np.log(P), self.log_probabilities(T))
+        return np.maximum(log_P, np.finfo(T.dtype).min)  # huge logits of two classes overflow
+
+    def most_probable(self, T):
+        """Index of the most probable class of each image, the first of equals."""
+        return (T[:, 0] > 0).astype(np.intp) if self.n_outputs == 1 else T.argmax(axis=1)
 
 
-def loss_and_accuracy(T, y, s):
-    """Weighted means of the reported log-loss, in nats, and of accuracy."""
-    loss = np.average(reported(T, y), weights=s)
-    accuracy = np.average(most_probable(T) == y, weights=s)
-    return float(loss), float(accuracy)
+class LabelLogLoss(LogLoss):
+    """Of several labels: y, (n, n_outputs), is 1 where an image has a label, else 0.
 
-
-def probabilities(T):
-    """P of every class, (n, n_classes): for one output, of both; without overflow."""
-    return expit(np.hstack([-T, T])) if T.shape[1] == 1 else softmax(T, axis=1)
-
-
-def log_probabilities(T):
-    """Log P of every class, (n, n_classes): for one output, of both; without underflow."""
-    return log_expit(np.hstack([-T, T])) if T.shape[1] == 1 else log_softmax(T, axis=1)
-
-
-def consistent_log_probabilities(T):
-    """Log P of every class, the logarithm of `probabilities` where that is near 1.
-
-    There P is rounded to a float, and so its logarithm is not as exact as that of
-    `log_probabilities`, from which it would differ by more than rounding.
+    P is sigmoid(T). The loss of an image is the sum of those of its labels, and an image is counted
+    as right if all of its labels are.
     """
-    P = probabilities(T)
-    log_P = np.where(P > 0.5, np.log(P), log_probabilities(T))
-    return np.maximum(log_P, np.finfo(T.dtype).min)  # huge logits of two classes overflow
+
+    def __init__(self, n_outputs):
+        super().__init__(n_outputs)
+        self.activation = "SIGMOID"
+
+    def targets(self, y, dtype):
+        """Y: the labels themselves."""
+        return y.astype(dtype)
+
+    def forward(self, T, y):
+        """-sum of log P where an image has a label, and of log(1 - P) where not, in nats."""
+        return -log_expit(np.where(y, T, -T)).sum(axis=1)
+
+    def reported(self, T, y):
+        """The same, with each P clipped as in scikit-learn's ``log_loss``."""
+        return clipped(-log_expit(np.where(y, T, -T))).sum(axis=1)
+
+    def probabilities(self, T):
+        """P of every label."""
+        return expit(T)
+
+    def log_probabilities(self, T):
+        """Log P of every label, without underflow."""
+        return log_expit(T)
+
+    def most_probable(self, T):
+        """1 where a label is more probable than not, else 0."""
+        return (T > 0).astype(np.intp)
 
 
-def most_probable(T):
-    """Index of the most probable class of each image, the first of equals."""
-    return (T[:, 0] > 0).astype(np.intp) if T.shape[1] == 1 else T.argmax(axis=1)
+class SquaredError:
+    """Half the squared error, averaged over the targets y, (n, n_outputs). P is T.
+
+    Parameters
+    ----------
+    n_outputs : int
+    """
+
+    activation = "IDENTITY"
+    figures = ("loss",)
+    inputs = "the images and y"
+
+    def __init__(self, n_outputs):
+        self.n_outputs = n_outputs
+
+    def targets(self, y, dtype):
+        """Y: the targets themselves."""
+        return y.astype(dtype)
+
+    def initial_intercept(self, y, s):
+        """Intercept of the output before training: the weighted mean of the targets."""
+        return np.average(y, axis=0, weights=s)
+
+    def forward(self, T, y):
+        """Half the mean over the targets of (T - y)**2, of each image."""
+        return np.mean((T - y) ** 2, axis=1) / 2
+
+    def backward(self, T, Y, s):
+        """dloss/dT = s * (T - Y) / n_outputs, where s sums to one for the weighted mean."""
+        return (T - Y) * (s[:, np.newaxis] / self.n_outputs)
+
+    def report(self, T, y, s):
+        """Weighted mean of the loss."""
+        return (float(np.average(self.forward(T, y), weights=s)),)
+
+
+def clipped(losses):
+    """-log P for probabilities that are clipped at the machine epsilon of their dtype.
+
+    So one hopeless image counts 36 nats in float64, and not its logit of a thousand.
+    """
+    epsilon = np.finfo(losses.dtype).eps
+    return np.clip(losses, -np.log1p(-epsilon), -np.log(epsilon))

@@ -4,7 +4,6 @@ from math import prod
 
 import numpy as np
 
-from . import _losses
 from ._layers import Convolution, Dense
 
 # A block has 4 MiB of buffers, but no fewer than 16 images, with which inner loops would be short:
@@ -25,7 +24,8 @@ class Network:
         Sizes of each convolution layer, see `Convolution`.
     hidden_layer_sizes : sequence of int
         Numbers of units of the hidden dense layers.
-    n_outputs : int
+    loss : LogLoss, LabelLogLoss or SquaredError
+        It has the number of outputs.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Network:
         All of them.
     """
 
-    def __init__(self, image_shape, n_filters, K, pool_size, hidden_layer_sizes, n_outputs):
-        self.convolutions, self.denses = [], []
+    def __init__(self, image_shape, n_filters, K, pool_size, hidden_layer_sizes, loss):
+        self.convolutions, self.denses, self.loss = [], [], loss
         shape = self.image_shape = image_shape
         for sizes in zip(n_filters, K, pool_size, strict=True):
             layer = Convolution(shape, *sizes, is_first=not self.convolutions)
@@ -45,7 +45,7 @@ class Network:
         for n_units in hidden_layer_sizes:
             self.denses.append(Dense(shape, n_units, is_output=False))
             shape = self.denses[-1].out_shape
-        self.denses.append(Dense(shape, n_outputs, is_output=True))
+        self.denses.append(Dense(shape, loss.n_outputs, is_output=True))
 
     @property
     def layers(self):
@@ -228,7 +228,7 @@ class BlockWorkspace:
             work = self._workspace(rows, training=True)
             factors = None if keep is None else keep[rows]
             T[rows] = self._network.forward(self._parameters.pairs, X[rows], work, factors).T
-            dT = _losses.backward(T[rows], Y[rows], s[rows]).T
+            dT = self._network.loss.backward(T[rows], Y[rows], s[rows]).T
             self._network.backward(self._parameters.pairs, self._grads, dT, work)
             if rows.start == 0:
                 self._total[...] = self._gradient

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from . import _fast, _losses
+from . import _fast
 from ._network import BlockWorkspace, smallest_block
 
 # A part pays for a thread from two million multiplications on, a few tenths of a millisecond. For
@@ -143,8 +143,8 @@ class Objective:
         Of the network, its parameters, which are changed, and the largest batch.
     X : ndarray or sparse array of n rows
         Images, of any numeric dtype.
-    y : ndarray of shape (n,)
-        Indices of the classes.
+    y : ndarray of shape (n,) or (n, n_outputs)
+        Targets, as the loss of the network takes them.
     s : ndarray of shape (n,)
         Weights of the images.
     alpha : float
@@ -156,15 +156,18 @@ class Objective:
     ----------
     theta : ndarray
         The parameters that are learnt, as a vector. A solver changes it in place.
+    loss : LogLoss, LabelLogLoss or SquaredError
+        That of the network.
     """
 
     def __init__(self, pool, X, y, s, alpha, dropout):
         self._pool = pool
         self._network, self._parameters = pool.network, pool.parameters
+        self.loss = pool.network.loss
         self.theta = self._parameters.theta
         self._X, self._y = X, y
         self._s = s.astype(self.theta.dtype)
-        self._Y = _losses.targets(y, self._network.n_outputs, self.theta.dtype)
+        self._Y = self.loss.targets(y, self.theta.dtype)
         self._alpha, self._dropout = alpha, dropout
         self._visited = []
 
@@ -235,7 +238,7 @@ class Objective:
         s = self._s / self._s.sum()
         self._visited = []
         gradient = self._gradient(np.arange(len(s)), s)
-        loss = np.dot(_losses.forward(self._visited[0], self._y), s)
+        loss = np.dot(self.loss.forward(self._visited[0], self._y), s)
         return float(loss + self._alpha / 2 * self._parameters.squared_norm()), gradient
 
     def visited_outputs(self):

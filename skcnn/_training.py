@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from . import _losses
-
 CURVES = ("loss_curve_", "accuracy_curve_", "validation_loss_curve_", "validation_accuracy_curve_")
+
+
+def curves_of(loss, validation):
+    """Return empty curves of what a loss reports, and of the same on validation data."""
+    parts = ("", "validation_") if validation else ("",)
+    return {f"{part}{figure}_curve_": [] for part in parts for figure in loss.figures}
 
 
 class Monitor:
@@ -14,8 +18,8 @@ class Monitor:
     ----------
     objective : Objective
         What is trained.
-    y, s : ndarrays of shape (n,)
-        Indices of the classes and weights of its samples.
+    y, s : ndarrays of n rows
+        Targets and weights of its samples.
     validation : tuple (X, y, s) or None
         Samples on which to measure after every epoch.
     plateau : Plateau
@@ -39,7 +43,7 @@ class Monitor:
         self.objective = objective
         self.y, self.s = y, s
         self.validation = validation
-        self.curves = {name: [] for name in (CURVES if validation else CURVES[:2])}
+        self.curves = curves_of(objective.loss, validation)
         self.plateau = plateau
         self.estimator = estimator
         self.max_epochs = max_epochs
@@ -58,7 +62,9 @@ class Monitor:
         T = self.objective.visited_outputs()
         if overflowed or not (np.isfinite(T).all() and np.isfinite(self.objective.theta).all()):
             self.diverged()
-        figures = _losses.loss_and_accuracy(T, self.y[rows], self.s[rows])
+        figures = of_training = self.objective.loss.report(T, self.y[rows], self.s[rows])
+        if not np.isfinite(figures).all():
+            self.diverged()
         if self.validation is not None:
             X, y, s = self.validation
             T = self.objective.outputs(X)
@@ -68,23 +74,32 @@ class Monitor:
                     f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is "
                     f"{self.estimator.eta})."
                 )
-            figures += _losses.loss_and_accuracy(T, y, s)
+            figures += self.objective.loss.report(T, y, s)
         for curve, figure in zip(self.curves.values(), figures):
             curve.append(figure)
         if self.estimator.verbose:
-            report(self.n_epochs, self.max_epochs, figures)
+            self._print(figures)
         watches_validation = self.estimator.early_stopping
-        loss = figures[2] if watches_validation else figures[0]
+        loss = figures[len(of_training) if watches_validation else 0]
         if watches_validation and loss < self._best_loss:
             self._best_loss, self._best_theta = loss, self.objective.theta.copy()
         return self.plateau.reached(loss)
+
+    def _print(self, figures):
+        """Print the line of an epoch."""
+        line = f"epoch {self.n_epochs:{len(str(self.max_epochs))}d}/{self.max_epochs}"
+        for name, figure in zip(self.curves, figures):
+            name = name.removesuffix("_curve_").replace("validation_accuracy", "accuracy")
+            line += f"  {name.replace('_', ' ')} {figure:.4f}"
+        print(line)
 
     def diverged(self):
         """Raise the error of a training that cannot go on."""
         raise ValueError(
             f"Training diverged in epoch {self.n_epochs}: the outputs, the gradient or the weights "
-            "are infinite or NaN. Scale the images, with ImageScaler for example, or lower eta (it "
-            f"is {self.estimator.eta}) or alpha (it is {self.estimator.alpha})."
+            f"are infinite or NaN. Scale {self.objective.loss.inputs}, with ImageScaler for "
+            f"example, or lower eta (it is {self.estimator.eta}) or alpha (it is "
+            f"{self.estimator.alpha})."
         )
 
     def finish(self):
@@ -155,11 +170,3 @@ class Callbacks:
     def _attributes(self):
         """Return the attributes that scikit-learn sets on a copy of the estimator: all of them."""
         return {"__dict__": {**vars(self._model), **self.fitted()}}
-
-
-def report(epoch, n_epochs, figures):
-    """Print the line of an epoch."""
-    line = "epoch {:{}d}/{}  loss {:.4f}  accuracy {:.4f}"
-    if len(figures) == 4:
-        line += "  validation loss {:.4f}  accuracy {:.4f}"
-    print(line.format(epoch, len(str(n_epochs)), n_epochs, *figures))

@@ -25,11 +25,11 @@ HOUSE = {
     "_layout": {"itertools", "math", "typing", "numpy"},
     "_loops": {"typing", "warnings", "numpy", "llvmlite", "numba", "_layout"},
     "_layers": {"math", "numpy", "_arrays"},
-    "_network": {"math", "numpy", "_layers", "_losses"},
+    "_network": {"math", "numpy", "_layers"},
     "_fast": {"functools", "math", "os", "warnings", "numpy", "_layout", "_loops"},
-    "_objective": {"functools", "numpy", "_fast", "_losses", "_network"},
+    "_objective": {"functools", "numpy", "_fast", "_network"},
     "_solvers": {"math", "numpy", "scipy"},
-    "_training": {"numpy", "_losses"},
+    "_training": {"numpy"},
     "_base": {
         *("copy", "functools", "numbers", "warnings", "numpy", "sklearn"),
         *("_failure", "_holdout", "_images", "_network", "_objective", "_solvers", "_threads"),
@@ -39,6 +39,7 @@ HOUSE = {
         *("numbers", "numpy", "sklearn"),
         *("_availability", "_base", "_failure", "_losses"),
     },
+    "_regressor": {"numpy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {
         *("copy", "functools", "numpy", "scipy", "sklearn", "_failure", "_images", "_weights"),
     },
@@ -50,7 +51,7 @@ HOUSE = {
         *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile"),
         *("tomllib", "zlib", "numpy", "sklearn", "_download"),
     },
-    "__init__": {"_classifier", "_scaler"},
+    "__init__": {"_classifier", "_regressor", "_scaler"},
 }
 
 FILES = sorted(Path(skcnn.__file__).parent.glob("*.py"))

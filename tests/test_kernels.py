@@ -6,8 +6,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import convolve
 
-from skcnn import _arrays, _fast, _layout, _losses
+from skcnn import _arrays, _fast, _layout
 from skcnn._layers import Convolution
+from skcnn._losses import LabelLogLoss, LogLoss, SquaredError
+
+needs_numba = pytest.mark.skipif(not _fast.is_available(), reason="needs numba")
 
 SHAPES = [  # of images, filters and pooling
     ((5, 6, 1), (1, 3), 1),
@@ -302,24 +305,19 @@ def test_dense(kernels, n, n_in, n_out):
     assert_allclose(dA, dT @ V)
 
 
-@pytest.mark.parametrize("n_outputs", [1, 4])
+@needs_numba
+@pytest.mark.parametrize("loss", [LogLoss(1), LogLoss(4), LabelLogLoss(4), SquaredError(4)])
 @pytest.mark.parametrize("scale", [1.0, 1e3])
-def test_log_loss(kernels, n_outputs, scale):
-    rng = np.random.RandomState(0)
-    T, s = scale * rng.randn(6, n_outputs), rng.rand(6)
-    y = rng.randint(max(2, n_outputs), size=6)
-    Y = _losses.targets(y, n_outputs, T.dtype)
-    P = _losses.probabilities(T)
-    expected = (P[:, 1:] if n_outputs == 1 else P) - Y
-    if kernels is Arrays:
-        dT = _losses.backward(T, Y, s)
-    else:
-        from skcnn import _loops
+def test_gradients_of_losses(loss, scale):
+    from skcnn import _loops
 
-        dT = np.empty_like(T)
-        for n in range(len(T)):
-            _loops.log_loss_backward(T[n], Y[n], s[n], dT[n])
-    assert_allclose(dT, expected * s[:, np.newaxis], atol=1e-15)
+    rng = np.random.RandomState(0)
+    T, s = scale * rng.randn(6, loss.n_outputs), rng.rand(6)
+    Y = rng.randint(2, size=T.shape).astype(float)
+    dT = np.empty_like(T)
+    for n in range(len(T)):
+        _loops.loss_backward(T[n], Y[n], s[n], getattr(_loops, loss.activation), dT[n])
+    assert_allclose(dT, loss.backward(T, Y, s), atol=1e-15, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

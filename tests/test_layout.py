@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skcnn import _layout
+from skcnn._losses import LogLoss
 from skcnn._network import Network, Parameters
 
 SIZES = {
@@ -17,7 +18,7 @@ SIZES = {
 
 
 def random_layout(sizes, m, freeze=None, fit_intercept=True):
-    network = Network(*SIZES[sizes], n_outputs=3)
+    network = Network(*SIZES[sizes], LogLoss(3))
     rng = np.random.RandomState(0)
     values = network.initial(rng, np.float64)
     parameters = Parameters(network, values, freeze, fit_intercept)
@@ -54,7 +55,7 @@ def test_intercepts_come_first_and_dense_weights_last_of_what_is_learnt(sizes):
 
 
 def test_taps_stand_channel_by_channel_and_those_not_computed_at_the_end():
-    layer = Network((3, 1, 2), (1,), (7,), (1,), (), n_outputs=1).convolutions[0]
+    layer = Network((3, 1, 2), (1,), (7,), (1,), (), LogLoss(1)).convolutions[0]
     filters = _layout.Filters(layer)  # seven rows of two channels, of which five are computed
     assert filters.taps.tolist() == [2, 4, 6, 8, 10, 3, 5, 7, 9, 11, 0, 1, 12, 13]
     assert filters.columns.tolist() == [*range(10), *range(18, 22)]

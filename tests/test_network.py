@@ -5,7 +5,8 @@ import oracle
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import _losses, _network
+from skcnn import _network
+from skcnn._losses import LogLoss
 from skcnn._network import BlockWorkspace, Network, Parameters
 
 SIZES = {
@@ -16,7 +17,7 @@ SIZES = {
 
 
 def random_network(sizes="two layers", n_outputs=3, dtype=np.float64, **options):
-    network = Network(*SIZES[sizes], n_outputs)
+    network = Network(*SIZES[sizes], LogLoss(n_outputs))
     rng = np.random.RandomState(0)
     values = network.initial(rng, dtype)
     values = [(W, (b + 0.1 * rng.randn(*b.shape)).astype(dtype)) for W, b in values]
@@ -48,7 +49,7 @@ def test_gradients_agree_with_central_differences(sizes, dropout, freeze):
     rng, n = np.random.RandomState(1), 4
     X, y, s = rng.randn(n, *network.image_shape), rng.randint(3, size=n), rng.rand(n)
     keep = (rng.rand(n, network.n_dense_inputs) < 0.7) / 0.7 if dropout else None
-    Y, T = _losses.targets(y, 3, float), np.empty((n, 3))
+    Y, T = network.loss.targets(y, float), np.empty((n, 3))
     workspace = BlockWorkspace(network, parameters, n)
     theta, differences = parameters.theta.copy(), []
     gradient = workspace.gradient(X, Y, s, keep, T).copy()
@@ -58,7 +59,7 @@ def test_gradients_agree_with_central_differences(sizes, dropout, freeze):
             parameters.theta[...] = theta
             parameters.theta[k] += step
             workspace.gradient(X, Y, s, keep, T)
-            losses.append(_losses.forward(T, y) @ s)
+            losses.append(network.loss.forward(T, y) @ s)
         differences.append((losses[0] - losses[1]) / 2e-6)
     assert_allclose(gradient, differences, rtol=0, atol=1e-7)
 
@@ -101,7 +102,7 @@ def test_blocks_of_images_add_up(monkeypatch, n):
     network, parameters = random_network("three layers")
     rng = np.random.RandomState(1)
     X, y, s = rng.randn(n, *network.image_shape), rng.randint(3, size=n), rng.rand(n)
-    Y, results = _losses.targets(y, 3, float), []
+    Y, results = network.loss.targets(y, float), []
     for size in (100, 2):
         monkeypatch.setattr(_network, "block_size", lambda *args, size=size: size)
         workspace, T = BlockWorkspace(network, parameters, n), np.empty((n, 3))
@@ -113,7 +114,7 @@ def test_blocks_of_images_add_up(monkeypatch, n):
 
 def test_memory_of_blocks_is_bounded():
     for sizes in (((28, 28, 1), (8, 16)), ((224, 224, 3), (32, 64))):
-        network = Network(*sizes, (3, 3), (2, 2), (), 10)
+        network = Network(*sizes, (3, 3), (2, 2), (), LogLoss(10))
         size = _network.block_size(network, np.dtype(np.float32))
         bytes_of_block = size * network.n_block_values * 4
         assert bytes_of_block <= max(_network.MAX_BYTES, network.n_block_values * 4)

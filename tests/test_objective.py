@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from test_network import random_network
 
-from skcnn import _losses, _objective
+from skcnn import _objective
 from skcnn._network import Parameters
 from skcnn._objective import Masks, Objective, Pool
 from skcnn._solvers import SGD
@@ -120,8 +120,3 @@ def test_a_value_that_is_no_number_is_not_lost(sizes):
     parameters.pairs[0][0][:, 1, 1] = np.nan
     T = Pool(network, parameters, 2).outputs(np.ones((2, network.n_values)))
     assert np.isnan(T).all()
-
-
-def test_targets():
-    assert_array_equal(_losses.targets(np.array([0, 1]), 1, float), [[0], [1]])
-    assert_array_equal(_losses.targets(np.array([2, 0]), 3, float), [[0, 0, 1], [1, 0, 0]])

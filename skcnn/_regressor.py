@@ -1,0 +1,349 @@
+"""ConvNetRegressor: numbers from images."""
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+
+from ._availability import available_unless
+from ._base import BaseConvNet
+from ._failure import quietly
+from ._losses import SquaredError
+
+
+class ConvNetRegressor(RegressorMixin, BaseConvNet):
+    r"""Convolutional network that predicts numbers.
+
+    It has the layers of :class:`ConvNetClassifier`, and minimises the squared error with an L2
+    penalty by gradient descent. Images should be standardised first, by :class:`ImageScaler` for
+    example, and targets that are far from 1 in size scaled, by
+    :class:`~sklearn.compose.TransformedTargetRegressor` for example.
+
+    Parameters
+    ----------
+    K : int, or tuple or list of int, default=3
+        Side of the filters, in pixels: one value for all convolution layers, or one for each. A
+        filter may be larger than the image. Filters of images of one row, such as signals, have
+        one row; those of images of one column have one column.
+
+    n_filters : int, or tuple or list of int, default=1
+        Number of filters: an int for one convolution layer, or a number for each of several, as in
+        ``(32, 64)``.
+
+    pool_size : int or "global", or tuple or list of these, default=1
+        Side of the max-pooling windows, in pixels: one value for all convolution layers, or one
+        for each. 1: no pooling; "global": one window, the whole image. Pixels at the right and
+        lower edges that do not fill a window are dropped. Where the image is lower or narrower
+        than a window, windows are at most half as high and half as wide as the image, and at least
+        one pixel: a signal is pooled along its length.
+
+    hidden_layer_sizes : int, or tuple or list of int, default=()
+        Number of units of each dense layer between the last convolution layer and the output.
+
+    dropout : float, default=0.0
+        Part of the inputs of each dense layer that is left out in a training step, at least 0 and
+        less than 1 [4]_. Not for solver "lbfgs".
+
+    fit_intercept : bool, default=True
+        Whether filters and outputs have an intercept.
+
+    freeze : {"filters", "dense"} or None, default=None
+        The layers that keep their initial values, intercepts included, and are not learnt: all
+        convolution layers, or all dense layers.
+
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        "adam" scales the steps by running moments of the gradient [2]_; "sgd" is stochastic
+        gradient descent, plain or with ``momentum``; "lbfgs" is SciPy's L-BFGS-B, which uses all
+        data at every step and suits small sets. For the last, an epoch is an iteration, and
+        ``eta``, ``learning_rate``, ``momentum``, ``batch_size`` and ``sampling`` mean nothing.
+
+    eta : float, default=0.001
+        Learning rate: the length of a step on the mean gradient of a batch.
+
+    learning_rate : {"constant", "adaptive", "cosine"}, default="constant"
+        Schedule of the learning rate over the epochs. "constant" is ``eta``; "adaptive" divides it
+        by 5 whenever training would stop by ``tol`` and ``n_iter_no_change``, and stops for good
+        below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs along half a
+        cosine [3]_.
+
+    momentum : float, default=0.0
+        Of solver "sgd": part of the last step that is taken again, at least 0 and less than 1.
+
+    alpha : float, default=1e-4
+        Strength of the L2 penalty on filters and dense weights; intercepts have none.
+
+    batch_size : int or "auto", default="auto"
+        Number of samples in a step; "auto" is ``min(200, n_samples)``.
+
+    sampling : {"shuffle", "replacement", "sequential"}, default="shuffle"
+        How an epoch visits the n samples: each once in a new random order, n random draws with
+        replacement, or each once in the order they have.
+
+    max_iter : int, default=200
+        Greatest number of epochs. With 0 the network is left with its initial values.
+
+    tol : float or None, default=1e-4
+        Training stops when the loss has not improved by ``tol`` for ``n_iter_no_change`` epochs in
+        a row; with "lbfgs" also when no component of the gradient is greater than it. None: it
+        runs for exactly ``max_iter`` epochs, where "lbfgs" does not get stuck before.
+
+    n_iter_no_change : int or inf, default=10
+        Number of epochs without improvement after which training stops.
+
+    early_stopping : bool, default=False
+        Whether the loss that is watched is that of held-out samples instead of the training loss:
+        ``X_val``, ``y_val`` if :meth:`fit` is given them, else a part of the training samples.
+        The weights of the epoch where it was smallest are kept.
+
+    validation_fraction : float, default=0.1
+        Part of the samples that is held out for ``early_stopping``. Copies of an image are all
+        held out or none of them.
+
+    warm_start : bool, default=False
+        If True, :meth:`fit` starts from the weights it finds, goes on with the random draws and
+        appends to the curves; the solver and the schedule start afresh.
+
+    image_shape : tuple or list (H, W) or (H, W, C), or None, default=None
+        Shape of the images. None: it is taken from ``X`` when that is three- or four-dimensional,
+        else it is square if ``n_features`` is a square number, else (1, n_features), a signal. With
+        (1, L, C), ``X`` of shape (n_samples, L, C) is read as signals of C channels.
+
+    random_state : int, RandomState instance or None, default=None
+        Source of the initial values, the order of the samples and the inputs that dropout leaves
+        out. Pass an int for the same weights every time.
+
+    verbose : bool, default=False
+        Print a line for each epoch: the loss, then that of the validation data.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of values of an image, H * W * C.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where ``X`` had names that are all strings.
+
+    image_shape_ : tuple
+        Shape of an image, (H, W) or (H, W, C).
+
+    filters_ : ndarray of shape (n_filters, K, K) or (n_filters, K, K, C), or list of ndarrays
+        Filters W; without the last axis where ``image_shape_`` has two sides. Where ``n_filters``
+        is a tuple or a list: a list with an array for each layer, those after the first of shape
+        (F, K, K, number of filters of the layer before). For images of one row or one column, K is
+        1 on that axis.
+
+    filter_intercept_ : ndarray of shape (n_filters,), or list of ndarrays
+        Filter intercepts b; 0 with ``fit_intercept=False``. A list where ``filters_`` is one.
+
+    initial_filters_ : ndarray or list of ndarrays, as ``filters_``
+        The filters as they were drawn, before training.
+
+    coefs_ : list of ndarrays of shape (n_in, n_out)
+        Weights V' of each dense layer, the hidden ones first and the output last. Inputs of the
+        first run over (row, column, filter). The last has an output for each target.
+
+    intercepts_ : list of ndarrays of shape (n_out,)
+        Intercepts c of each dense layer; 0 with ``fit_intercept=False``.
+
+    n_iter_ : int
+        Number of epochs run.
+
+    t_ : int
+        Number of samples visited, in all epochs.
+
+    loss_ : float
+        Loss of the last epoch, half the squared error: the last value of ``loss_curve_``; nan
+        before any.
+
+    best_loss_ : float
+        Smallest value of ``loss_curve_``; nan before any.
+
+    loss_curve_ : list of float, of length n_iter_
+        Half the squared error, without the penalty: the mean over an epoch and over the targets,
+        each sample as it is visited, before its update. With solver "lbfgs" it is that after each
+        iteration. In the square of the units of y.
+
+    validation_loss_curve_ : list of float
+        The loss on ``X_val``, ``y_val``, or what was held out, after every epoch that had any.
+
+    See Also
+    --------
+    ConvNetClassifier : The same network for classes and labels; the equations are there.
+    sklearn.neural_network.MLPRegressor : Network of dense layers only, with the same ``coefs_`` and
+        ``intercepts_``.
+
+    Notes
+    -----
+    The predictions are the outputs T of the last dense layer, and the loss is
+
+    .. math::
+        L = \frac{\sum_n s_n \sum_k (T_{nk} - y_{nk})^2}{2\, n_\mathrm{targets} \sum_n s_n}
+            + \frac{\alpha}{2} \sum (|W|^2 + |V|^2)
+
+    with weights s of the samples. The intercepts of the outputs start at the weighted means of the
+    targets: those of the first call, with :meth:`partial_fit`. All else is as in
+    :class:`ConvNetClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import ConvNetRegressor
+    >>> rng = np.random.RandomState(0)
+    >>> signals = rng.randn(300, 40)
+    >>> peaks = signals.max(axis=1)
+    >>> model = ConvNetRegressor(
+    ...     K=1, pool_size="global", image_shape=(1, 40), eta=0.01, random_state=0
+    ... )
+    >>> model.fit(signals, peaks).score(signals, peaks) > 0.99
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        K=3,
+        n_filters=1,
+        pool_size=1,
+        hidden_layer_sizes=(),
+        dropout=0.0,
+        fit_intercept=True,
+        freeze=None,
+        solver="adam",
+        eta=0.001,
+        learning_rate="constant",
+        momentum=0.0,
+        alpha=1e-4,
+        batch_size="auto",
+        sampling="shuffle",
+        max_iter=200,
+        tol=1e-4,
+        n_iter_no_change=10,
+        early_stopping=False,
+        validation_fraction=0.1,
+        warm_start=False,
+        image_shape=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self._store(locals())
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @quietly
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
+            Training images; standardised values do best.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; None: equal weights.
+
+        X_val, y_val : array-like, default=None
+            Images and targets on which the loss is measured after every epoch. They take no part in
+            the training.
+
+        Returns
+        -------
+        self : ConvNetRegressor
+            Fitted regressor.
+
+        Raises
+        ------
+        ValueError
+            If a parameter has no meaning (``K`` with another number of entries than ``n_filters``,
+            or ``dropout`` with solver "lbfgs"), if the data are not what a regressor can learn
+            from, if parameters ask for another network than the one a warm start goes on with, or
+            if training diverges. The regressor is then what it was before the call.
+        """
+        return self._train(X, y, sample_weight, X_val, y_val)
+
+    @available_unless(lambda self: self._reason_against_partial_fit())
+    @_fit_context(prefer_skip_nested_validation=True)
+    @quietly
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on some samples.
+
+        The state of the solver and of the random draws carries over from call to call, so that
+        with ``sampling="sequential"`` m calls on the same data give what ``fit`` gives in m epochs,
+        with dropout too.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
+            Training images.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, relative to each other within this call.
+
+        Returns
+        -------
+        self : ConvNetRegressor
+            Fitted regressor.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`, and if parameters ask for another network than that of the calls before.
+        NotSupportedError
+            An AttributeError and a ValueError, with ``early_stopping=True``, ``solver="lbfgs"`` or
+            ``learning_rate="adaptive"``, which need all samples or several epochs.
+        """
+        return self._train(X, y, sample_weight, stream=True)
+
+    @quietly
+    def predict(self, X):
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
+            Images, in any layout with as many values as those of :meth:`fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions, of the shape of the targets of :meth:`fit`.
+        """
+        T = self._outputs(X)
+        return T.reshape(len(T), *self._target_shape)
+
+    score = quietly(RegressorMixin.score)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _options_of_targets(self, y):
+        """Return how to validate y."""
+        return {"multi_output": True, "y_numeric": True}
+
+    def _set_targets(self, y, resume, stream):
+        """Store the shape of the targets of a sample, or compare it with that of the model."""
+        if resume:
+            self._encode(y)
+        else:
+            self._target_shape = y.shape[1:]
+        return SquaredError(int(np.prod(self._target_shape)))
+
+    def _encode(self, y):
+        """Return the targets as a matrix."""
+        if y.shape[1:] != self._target_shape:
+            raise ValueError(
+                f"y has targets of shape {y.shape[1:]} for a sample, but those of the model have "
+                f"{self._target_shape}."
+            )
+        return y.reshape(len(y), -1).astype(np.float64)
+
+    def _weigh(self, y, s, stream):
+        """Return the weights s of samples as they are."""
+        return s
