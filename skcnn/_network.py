@@ -230,6 +230,8 @@ class BlockWorkspace:
             T[rows] = self._network.forward(self._parameters.pairs, X[rows], work, factors).T
             dT = _losses.backward(T[rows], Y[rows], s[rows]).T
             self._network.backward(self._parameters.pairs, self._grads, dT, work)
+            if len(blocks) == 1:
+                return self._gradient
             if rows.start == 0:
                 self._total[...] = self._gradient
             else:

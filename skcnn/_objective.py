@@ -7,6 +7,7 @@ arrays, divides it further into blocks that fit into a cache.
 """
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,19 +48,25 @@ class Pool:
         self._smallest_part = smallest_block(network, parameters.vector.dtype)
         few = not self.compiled and self._smallest_part * network.work < BLOCK_WORK
         self._part_work = 2 * PART_WORK if few else PART_WORK
+        self._parts = {}
         self._largest = max(part.stop - part.start for part in self.parts(batch_size))
         self._idle = []
         self._gradients = []
 
     def parts(self, n):
         """Return the parts of a batch of n images, as slices."""
+        if n in self._parts:
+            return self._parts[n]
         work = n * self.network.work
         n_parts = max(1, min(MAX_PARTS, n // self._smallest_part, work // self._part_work))
         ends = [n * k // n_parts for k in range(n_parts + 1)]
-        return [slice(*pair) for pair in zip(ends, ends[1:])]
+        self._parts[n] = [slice(*pair) for pair in pairwise(ends)]
+        return self._parts[n]
 
     def compute(self, function, *tasks):
         """Return the results of ``function(workspace, *task)`` for each task, in their order."""
+        if len(tasks[0]) == 1:
+            return [self._compute(function, *(of_part for (of_part,) in tasks))]
         return list(self._map(partial(self._compute, function), *tasks))
 
     def _compute(self, function, *task):
