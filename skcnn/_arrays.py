@@ -81,7 +81,7 @@ def conv_backward(dZ, patches, out_W):
     F, n_taps = len(dZ), len(patches)
     n = n_pieces(patches.shape[1], F * n_taps)
     products = np.matmul(in_pieces(dZ.reshape(F, -1), n), in_pieces(patches, n).swapaxes(-2, -1))
-    out_W[...] = products.reshape(-1, F, n_taps).sum(axis=0).reshape(out_W.shape)
+    out_W[...] = (products if n == 1 else products.sum(axis=0)).reshape(out_W.shape)
 
 
 def reversed_filters(W):
@@ -111,8 +111,8 @@ def n_pieces(length, others):
 
 
 def in_pieces(rows, n):
-    """Return a view of an array (m, length) in n pieces of its last axis, (n, m, length // n)."""
-    return rows.reshape(len(rows), n, -1).swapaxes(0, 1)
+    """Return a view of rows in n pieces of their last axis, (n, m, length // n), if n > 1."""
+    return rows if n == 1 else rows.reshape(len(rows), n, -1).swapaxes(0, 1)
 
 
 def pool_forward(Z, size, axis, out):
@@ -140,17 +140,21 @@ def windows(Z, size, axis):
     return whole.reshape(*Z.shape[:axis], n, size, *Z.shape[axis + 1 :], copy=False)
 
 
-def relu_forward(M, b, out):
-    """A = M + b where that is positive, else 0."""
+def relu_forward(M, b, zeros, out):
+    """A = M + b where that is positive, else 0.
+
+    ``zeros`` has the shape of one filter's part. The maximum with an array of zeros takes a third
+    of the time of that with one zero, and a batch of 32 filters a tenth less.
+    """
     np.add(M, b[:, np.newaxis, np.newaxis, np.newaxis], out=out)
-    return np.maximum(out, 0, out=out)
+    return np.maximum(out, zeros, out=out)
 
 
 def relu_backward(dA, A, out_b=None):
     """dloss/dM = dloss/dA where A is positive, else 0, in place; dloss/db is its sum."""
     dA *= A > 0
     if out_b is not None:
-        np.sum(dA.reshape(len(dA), -1), axis=1, out=out_b)
+        dA.reshape(len(dA), -1).sum(axis=1, out=out_b)
 
 
 def dense_forward(A, V, c, out):
@@ -165,6 +169,8 @@ def dense_backward(dT, A, V, out_V, out_c, out_A):
     if out_V is not None:
         np.matmul(dT, A.T, out=out_V)
     if out_c is not None:
-        np.sum(dT, axis=1, out=out_c)
+        dT.sum(axis=1, out=out_c)
     if out_A is not None:
-        np.matmul(V.T, dT, out=out_A)
+        # For one output, each value of the product is one product.
+        product = np.multiply if len(V) == 1 else np.matmul
+        product(V.T, dT, out=out_A)

@@ -50,6 +50,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         "pool_size": [*SIZES, StrOptions({"global"})],
         "hidden_layer_sizes": SIZES,
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "augment": [callable, tuple, list, None],
         "fit_intercept": ["boolean"],
         "freeze": [StrOptions({"filters", "dense"}), None],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
@@ -272,7 +273,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         values = self._network.initial(self._random_state, dtype)
         if self.fit_intercept:
             values[-1][1][...] = output_intercept
-        for name in (*CURVES, "initial_filters_"):
+        for name in (*CURVES, "initial_filters_", "_seed"):
             vars(self).pop(name, None)
         self.n_iter_ = self.t_ = 0
         self.loss_ = self.best_loss_ = np.nan
@@ -356,12 +357,14 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         curves : dict of lists
             Those of the new epochs.
         """
-        if self.solver == "lbfgs" and self.dropout > 0:
-            raise ValueError(
-                f"dropout={self.dropout} cannot be used with solver='lbfgs', which minimises one "
-                "function, while dropout draws another at every step: set dropout=0, or "
-                "solver='adam' or 'sgd'."
-            )
+        for name, unset in (("dropout", 0), ("augment", None)):
+            value = getattr(self, name)
+            if self.solver == "lbfgs" and value != unset:
+                raise ValueError(
+                    f"{name}={value!r} cannot be used with solver='lbfgs', which minimises one "
+                    f"function, while {name} makes another at every step: set {name}={unset}, or "
+                    "solver='adam' or 'sgd'."
+                )
         if stream:
             n_epochs, tol, start = 1, None, self.n_iter_
         else:
@@ -375,7 +378,8 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             largest = len(s) if self.solver == "lbfgs" else batch_size
             pool = Pool(self._network, parameters, largest, map)
             scaled = s / s[samples].mean()  # to mean 1
-            objective = Objective(pool, X, y, scaled, float(self.alpha), float(self.dropout))
+            options = float(self.alpha), float(self.dropout), self._augmentation()
+            objective = Objective(pool, X, y, scaled, *options)
             plateau = _solvers.Plateau(tol, self.n_iter_no_change)
             monitor = Monitor(objective, y, s, validation, plateau, self, n_epochs)
             callbacks.fitted = lambda: {
@@ -399,6 +403,25 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         self.t_ += len(samples) * monitor.n_epochs
         return parameters.values(), monitor.curves
 
+    def _augmentation(self):
+        """Return ``augment`` as one callable, or None."""
+        steps = self.augment if isinstance(self.augment, (tuple, list)) else [self.augment]
+        if self.augment is None or not len(steps):
+            return None
+        for step in steps:
+            if not callable(step):
+                raise TypeError(
+                    f"augment={self.augment!r} has {step!r}, which cannot be called: each entry "
+                    "takes images (n, H, W, C) and a random state, and returns images."
+                )
+
+        def augment(images, random_state):
+            for step in steps:
+                images = step(images, random_state)
+            return images
+
+        return augment
+
     def _descend_on_all(self, objective, monitor, callbacks, n_epochs, tol):
         """Run L-BFGS, and return whether it stopped for another reason than n_epochs."""
 
@@ -419,14 +442,16 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
     def _descend_on_batches(self, objective, monitor, callbacks, samples, batch_size, epochs):
         """Run epochs of a stochastic solver, and return whether it stopped before the last."""
         settings, solver = self._stochastic_solver(objective.theta)
+        if self.dropout and not hasattr(self, "_seed"):
+            self._seed = self._random_state.randint(2**31)
         period = max(1, int(self.max_iter))
         rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
         stop = False
         for epoch in epochs:
             callbacks.begin_epoch()
             order = samples[_solvers.draw_order(len(samples), self.sampling, self._random_state)]
-            seed = self._random_state.randint(2**31) if self.dropout else None
-            objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed)
+            seed = (self._seed, self.n_iter_ + epoch - epochs.start) if self.dropout else None
+            objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed, self._random_state)
             has_plateaued = monitor.after_epoch(order, solver.overflowed())
             stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
             if stop:

@@ -51,6 +51,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Part of the inputs of each dense layer that is left out in a training step, at least 0 and
         less than 1 [4]_. Not for solver "lbfgs".
 
+    augment : callable, or tuple or list of callables, or None, default=None
+        Changes the images of each batch in training: ``augment(images, random_state)`` takes an
+        array (n, H, W, C) and returns another one of the same shape, with random draws from a
+        :class:`~numpy.random.RandomState`. Several are applied one after the other. See
+        :mod:`skcnn.augmentation`.
+
     fit_intercept : bool, default=True
         Whether filters and outputs have an intercept.
 
@@ -274,6 +280,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         pool_size=1,
         hidden_layer_sizes=(),
         dropout=0.0,
+        augment=None,
         fit_intercept=True,
         freeze=None,
         solver="adam",

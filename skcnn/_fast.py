@@ -87,21 +87,24 @@ class Workspace:
     """
 
     def __init__(self, network, parameters, n_images):
-        self._network, self._parameters = network, parameters
+        self._network = network
         self._dtype = parameters.vector.dtype
         n, m = _n_together(network, self._dtype, n_images)
         a_row = _layout.a_row_of(network.convolutions[-1], m)
         self._layout = layout = _layout.Layout(network, parameters, a_row)
         tables, loops = _layout.tables_of(network, parameters, layout, n, m), _loops()
         tables.sizes["activation"] = getattr(loops, network.loss.activation)
-        self._vector = _layout.aligned_zeros(layout.size, self._dtype)
-        self._gradient = _layout.aligned_zeros(layout.n_learnt, self._dtype)
+        vector = _layout.aligned_zeros(layout.size, self._dtype)
+        gradient = _layout.aligned_zeros(layout.n_learnt, self._dtype)
+        self._unpacked_gradient = np.zeros_like(parameters.theta)
+        self._parameter_pairs = layout.pairs(parameters.vector, vector)
+        self._gradient_pairs = layout.pairs(self._unpacked_gradient, gradient)
         self._in_loops = loops.Network(
             _table(loops.SIZES, [tables.sizes]),
             _table(loops.CONVOLUTION, tables.convolutions),
             _table(loops.DENSE, tables.denses),
             *(tables.offsets, tables.reversal, tables.fills),
-            *(self._vector, self._gradient),
+            *(vector, gradient),
             _layout.aligned_zeros(tables.scratch_size, self._dtype),
         )
 
@@ -109,7 +112,7 @@ class Workspace:
         """Return T, an array (n, n_outputs), for n images."""
         T = np.empty((X.shape[0], self._network.n_outputs), self._dtype)
         nothing = np.empty((0, 0), self._dtype)
-        self._layout.pack(self._parameters.vector, self._vector)
+        _layout.pack(self._parameter_pairs)
         for rows in self._chunks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, nothing, nothing.ravel(), np.arange(len(images)), nothing)
@@ -121,28 +124,30 @@ class Workspace:
 
         It is overwritten by the next call.
         """
-        self._layout.pack(self._parameters.vector, self._vector)
+        _layout.pack(self._parameter_pairs)
         for rows in self._chunks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             of_rows = self._keep(None if keep is None else keep[rows])
             data = _loops().Data(images, Y[rows], s[rows], np.arange(len(images)), of_rows)
             self._run(data, T[rows], _loops().GRADIENT, overwrite=rows.start == 0)
-        return self._layout.unpacked(self._gradient)
+        _layout.unpack(self._gradient_pairs)
+        return self._unpacked_gradient
 
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
+        if not are_rows(X, self._dtype):
+            X, Y, s = X[rows], Y.take(rows, axis=0), s.take(rows)
+            rows = np.arange(len(rows))
         data = _loops().Data(as_rows(X, self._dtype), Y, s, rows, self._keep(keep))
         T = np.empty((len(rows), self._network.n_outputs), self._dtype)
-        layout, parameters = self._layout, self._parameters
-        layout.pack(parameters.vector, self._vector)
-        memory = np.zeros((len(solver.memory), layout.n_learnt), self._dtype)
-        for of, to in zip(solver.memory, memory):
-            layout.pack(of, to)
+        memory = np.zeros((len(solver.memory), self._layout.n_learnt), self._dtype)
+        pairs = [*self._parameter_pairs]
+        for row, packed in zip(solver.memory, memory):
+            pairs += self._layout.pairs(row, packed)
+        _layout.pack(pairs)
         steps = alpha, eta, solver.constants, memory, solver.t
         solver.t = self._run(data, T, getattr(_loops(), solver.rule), batch_size, True, *steps)
-        parameters.vector[...] = layout.unpacked(self._vector)
-        for of, to in zip(memory, solver.memory):
-            to[...] = layout.unpacked(of)
+        _layout.unpack(pairs)
         return T
 
     def _run(

@@ -29,18 +29,18 @@ def hold_out(X, y, s, fraction, random_state):
     rows : ndarray of int
         In ascending order; empty where no class has two samples that differ.
     """
-    hashes = _hashes(X, key=random_state.bytes(16))
+    of_rows = hashes(X, key=random_state.bytes(16))
     chosen = np.zeros(len(y), dtype=bool)
     for label in np.unique(y[s > 0]):
         rows = np.flatnonzero((y == label) & (s > 0))
-        distinct, which = np.unique(hashes[rows], return_inverse=True)
+        distinct, which = np.unique(of_rows[rows], return_inverse=True)
         weight = np.cumsum(np.bincount(which, weights=s[rows]))
         enough = np.searchsorted(weight, fraction * weight[-1]) + 1
         chosen[rows] = which < min(enough, len(distinct) - 1)
     return np.flatnonzero(chosen)
 
 
-def _hashes(X, key, block_size=1024):
+def hashes(X, key=b"", block_size=1024):
     """Return 64 bits for each row of X, the same for the same values of any dtype."""
     digests = []
     for start in range(0, X.shape[0], block_size):

@@ -48,7 +48,6 @@ class Layout:
         self.filters = [Filters(layer) for layer in network.convolutions]
         self.n_in = [layer.n_in for layer in network.denses]
         self.n_in[0] = self.n_in[0] // self._width * a_row
-        n_convolutions = len(self.filters)
         rows = [filters.size for filters in self.filters] + self.n_in
         place, ends = Allocator(parameters.vector.dtype), []
         self.starts = [[0, 0] for _ in network.layers]
@@ -60,48 +59,31 @@ class Layout:
                         self.starts[k][m] = place(n_rows * (rows[k] if m == 0 else 1))
                 ends.append(place.end)
         self.n_intercepts, self.n_small, self.n_learnt, *_, self.size = ends
-        self._n_convolutions = n_convolutions
 
-    def pack(self, vector, out):
-        """Write parameters, or what else is as long, in this layout."""
-        for array, packed, filters in self._arrays(vector, out):
-            if filters is None:
-                packed[...] = array
-            else:
-                packed[:, filters.columns] = array[:, filters.taps]
-
-    def unpacked(self, packed):
-        """Return a vector of this layout in that of `Parameters`."""
-        vector = self._parameters.vector if len(packed) == self.size else self._parameters.theta
-        out = np.empty_like(vector)
-        for array, packed_array, filters in self._arrays(out, packed):
-            if filters is None:
-                array[...] = packed_array
-            else:
-                array[:, filters.taps] = packed_array[:, filters.columns]
-        return out
-
-    def _arrays(self, vector, packed):
-        """Yield each array in a vector of `Parameters` and in one of this layout.
+    def pairs(self, vector, packed):
+        """Return each array in a vector of `Parameters` and in one of this layout.
 
         Filters are rows of taps, in another order in the one than in the other.
         """
-        for k, pair in enumerate(self._parameters.views(vector)):
-            for array, start in zip(pair, self.starts[k]):
+        pairs = []
+        for k, arrays in enumerate(self._parameters.views(vector)):
+            for array, start in zip(arrays, self.starts[k]):
                 if array is None:
                     continue
-                filters, row, width = None, 1, 1
+                row = width = 1
+                taps = columns = slice(None)
                 if array.ndim == 4:
                     filters = self.filters[k]
-                    array, row = array.reshape(len(array), -1), filters.size
-                    width = row
-                elif k == self._n_convolutions and array.ndim == 2:
-                    array, row = array.reshape(-1, self._width), self.a_row
-                    width = self._width
-                else:
-                    array = array.reshape(-1, 1)
-                rows = packed[start : start + len(array) * row].reshape(-1, row)
-                yield array, rows[:, :width], filters
+                    taps, columns = filters.taps, filters.columns
+                    row, width = filters.size, len(taps)
+                elif array.ndim == 2 and k == len(self.filters):
+                    row, width = self.a_row, self._width
+                rows = array.reshape(-1, width, copy=False)
+                packed_rows = packed[start : start + len(rows) * row].reshape(-1, row)
+                if array.ndim == 2:
+                    packed_rows = packed_rows[:, :width]
+                pairs.append((rows, taps, packed_rows, columns))
+        return pairs
 
     def padded_inputs(self, keep):
         """Return inputs of the dense layers, (n, n_inputs), in this layout."""
@@ -111,6 +93,18 @@ class Layout:
         first = np.zeros((n, self.n_in[0] // self.a_row, self.a_row), keep.dtype)
         first[..., : self._width] = keep[:, :n_in].reshape(n, -1, self._width)
         return np.hstack([first.reshape(n, -1), keep[:, n_in:]])
+
+
+def pack(pairs):
+    """Copy the arrays of `Layout.pairs` from a vector of `Parameters`."""
+    for rows, taps, packed_rows, columns in pairs:
+        packed_rows[:, columns] = rows[:, taps]
+
+
+def unpack(pairs):
+    """Copy the arrays of `Layout.pairs` to a vector of `Parameters`."""
+    for rows, taps, packed_rows, columns in pairs:
+        rows[:, taps] = packed_rows[:, columns]
 
 
 class Filters:

@@ -183,7 +183,7 @@ class Workspace:
 class BlockWorkspace:
     """Computes a network on whole arrays, one block of images after the other, and owns the memory.
 
-    It has the methods of `skcnn._fast.Workspace`, except ``run_epoch``.
+    It has the methods of `skcnn._fast.Workspace`, and ``feature_maps``.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class BlockWorkspace:
         """Return T, an array (n, n_outputs), for n images."""
         T = np.empty((X.shape[0], self._network.n_outputs), self._dtype)
         for rows in self._blocks(len(T)):
-            work = self._workspace(rows, training=False)
+            work = self._workspace(rows.stop - rows.start, training=False)
             T[rows] = self._network.forward(self._parameters.pairs, X[rows], work).T
         return T
 
@@ -213,7 +213,7 @@ class BlockWorkspace:
         """Return the responses of a convolution layer after ReLU, before pooling, (n, H, W, F)."""
         maps = []
         for rows in self._blocks(X.shape[0]):
-            work = self._workspace(rows, training=False)
+            work = self._workspace(rows.stop - rows.start, training=False)
             of_block = self._network.feature_maps(self._parameters.pairs, X[rows], layer, work)
             maps.append(of_block.transpose(3, 1, 2, 0))
         return np.concatenate(maps)
@@ -223,26 +223,45 @@ class BlockWorkspace:
 
         It is overwritten by the next call.
         """
-        blocks = self._blocks(len(Y))
-        for rows in blocks:
-            work = self._workspace(rows, training=True)
+        for rows in self._blocks(len(Y)):
             factors = None if keep is None else keep[rows]
-            T[rows] = self._network.forward(self._parameters.pairs, X[rows], work, factors).T
-            dT = self._network.loss.backward(T[rows], Y[rows], s[rows]).T
-            self._network.backward(self._parameters.pairs, self._grads, dT, work)
+            self._visit(X[rows], Y[rows], s[rows], factors, T[rows])
             if rows.start == 0:
                 self._total[...] = self._gradient
             else:
                 self._total += self._gradient
         return self._total
 
-    def _workspace(self, rows, training):
+    def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
+        """Take a step for every batch of some rows of the data, and return their outputs."""
+        T = np.empty((len(rows), self._network.n_outputs), self._dtype)
+        for start in range(0, len(rows), batch_size):
+            batch = slice(start, start + batch_size)
+            some = rows[batch]
+            factors = None if keep is None else keep[batch]
+            of_rows = Y.take(some, axis=0), s.take(some) / len(some), factors, T[batch]
+            visit = self._visit if len(some) <= self._block_size else self.gradient
+            gradient = visit(X[some], *of_rows)
+            if alpha:
+                self._parameters.add_penalty(alpha, gradient)
+            solver.step(self._parameters.theta, gradient, eta)
+        return T
+
+    def _visit(self, X, Y, s, keep, T):
+        """Write the outputs of a block into T, and return the gradient of its weighted loss."""
+        work = self._workspace(len(Y), training=True)
+        T[...] = self._network.forward(self._parameters.pairs, X, work, keep).T
+        dT = self._network.loss.backward(T, Y, s).T
+        self._network.backward(self._parameters.pairs, self._grads, dT, work)
+        return self._gradient
+
+    def _workspace(self, n, training):
         """Return the workspace of a block; two are kept, for the two sizes of blocks of a batch."""
-        key = rows.stop - rows.start, training
+        key = n, training
         if key not in self._workspaces:
             if len(self._workspaces) == 2:
                 del self._workspaces[next(iter(self._workspaces))]
-            self._workspaces[key] = Workspace(self._network, key[0], self._dtype, training)
+            self._workspaces[key] = Workspace(self._network, n, self._dtype, training)
         return self._workspaces[key]
 
     def _blocks(self, n):

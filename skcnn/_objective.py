@@ -7,10 +7,13 @@ arrays, divides it further into blocks that fit into a cache.
 """
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from . import _fast
+from ._holdout import hashes
 from ._network import BlockWorkspace, smallest_block
 
 # A part pays for a thread from two million multiplications on, a few tenths of a millisecond. For
@@ -47,19 +50,25 @@ class Pool:
         self._smallest_part = smallest_block(network, parameters.vector.dtype)
         few = not self.compiled and self._smallest_part * network.work < BLOCK_WORK
         self._part_work = 2 * PART_WORK if few else PART_WORK
+        self._parts = {}
         self._largest = max(part.stop - part.start for part in self.parts(batch_size))
         self._idle = []
         self._gradients = []
 
     def parts(self, n):
         """Return the parts of a batch of n images, as slices."""
+        if n in self._parts:
+            return self._parts[n]
         work = n * self.network.work
         n_parts = max(1, min(MAX_PARTS, n // self._smallest_part, work // self._part_work))
         ends = [n * k // n_parts for k in range(n_parts + 1)]
-        return [slice(*pair) for pair in zip(ends, ends[1:])]
+        self._parts[n] = [slice(*pair) for pair in pairwise(ends)]
+        return self._parts[n]
 
     def compute(self, function, *tasks):
         """Return the results of ``function(workspace, *task)`` for each task, in their order."""
+        if len(tasks[0]) == 1:
+            return [self._compute(function, *(of_part for (of_part,) in tasks))]
         return list(self._map(partial(self._compute, function), *tasks))
 
     def _compute(self, function, *task):
@@ -149,8 +158,10 @@ class Objective:
         Weights of the images.
     alpha : float
         L2 penalty.
-    dropout : float
+    dropout : float, default=0.0
         Part of the inputs of each dense layer that is set to 0 in a step.
+    augment : callable, default=None
+        ``augment(images, random_state)`` returns changed images (n, H, W, C) of a batch.
 
     Attributes
     ----------
@@ -160,7 +171,7 @@ class Objective:
         That of the network.
     """
 
-    def __init__(self, pool, X, y, s, alpha, dropout):
+    def __init__(self, pool, X, y, s, alpha, dropout=0.0, augment=None):
         self._pool = pool
         self._network, self._parameters = pool.network, pool.parameters
         self.loss = pool.network.loss
@@ -168,10 +179,11 @@ class Objective:
         self._X, self._y = X, y
         self._s = s.astype(self.theta.dtype)
         self._Y = self.loss.targets(y, self.theta.dtype)
-        self._alpha, self._dropout = alpha, dropout
+        self._alpha, self._dropout, self._augment = alpha, dropout, augment
+        self._hashes = hashes(X) if dropout else None
         self._visited = []
 
-    def run_epoch(self, solver, order, batch_size, eta, seed=None):
+    def run_epoch(self, solver, order, batch_size, eta, seed=None, random_state=None):
         """Take a step on the gradient of the mean loss of each batch.
 
         Parameters
@@ -182,51 +194,59 @@ class Objective:
         batch_size : int
         eta : float
             Learning rate.
-        seed : int
+        seed : sequence of int
             Seed of the dropout masks.
+        random_state : numpy.random.RandomState
+            For ``augment``.
         """
         masks = Masks(self._dropout, self._network.n_dense_inputs, self.theta.dtype, seed)
-        if self._pool.compiled and len(self._pool.parts(batch_size)) == 1:
-            run = partial(self._run_chunk, solver, batch_size=batch_size, eta=eta)
-            for rows in pieces(order, self._chunk_size(batch_size)):
-                self._pool.compute(run, [rows], [masks.draw(len(rows))])
-            return
-        for rows in pieces(order, batch_size):
-            self._step(solver, rows, masks.draw(len(rows)), eta)
+        in_parts = len(self._pool.parts(batch_size)) > 1
+        for rows in pieces(order, batch_size if in_parts else self._chunk_size(batch_size)):
+            keep = masks.of(self._hashes[rows]) if self._dropout else None
+            X, Y, s, some = self._X, self._Y, self._s, rows
+            if self._augment is not None:
+                X = np.concatenate(
+                    [self._augmented(batch, random_state) for batch in pieces(rows, batch_size)]
+                )
+                Y, s, some = Y.take(rows, axis=0), s.take(rows), np.arange(len(rows))
+            if in_parts:
+                of_rows = Y.take(some, axis=0), s.take(some) / len(some), keep
+                solver.step(self.theta, self._gradient(Selection(X, some), *of_rows), eta)
+            else:
+                data = X, Y, s, some, keep
+                self._visited += self._pool.compute(
+                    lambda work, data: work.run_epoch(solver, *data, batch_size, self._alpha, eta),
+                    [data],
+                )
+
+    def _augmented(self, rows, random_state):
+        """Return the images of a batch as ``augment`` changes them."""
+        X = Selection(self._X, rows)[:]
+        X = X.toarray() if hasattr(X, "toarray") else X
+        images = X.astype(self.theta.dtype).reshape(-1, *self._network.image_shape)
+        changed = np.asarray(self._augment(images, random_state))
+        if changed.shape != images.shape or not np.isfinite(changed).all():
+            raise ValueError(
+                f"augment must return finite images of the shape it is given, {images.shape}, but "
+                f"it returned an array of shape {changed.shape}"
+                f"{'' if changed.shape != images.shape else ' with NaN or infinite values'}."
+            )
+        return changed.reshape(len(rows), -1).astype(self.theta.dtype, copy=False)
 
     def _chunk_size(self, batch_size):
-        """Return the number of images of a call of compiled loops, a multiple of the batch size."""
+        """Return the number of images to be visited in one call, a multiple of the batch size."""
         of_steps = self.theta.size // batch_size  # work for an image
         size = COMPILED_CHUNK_WORK // (self._network.work + of_steps)
-        if self._dropout or not _fast.are_rows(self._X, self.theta.dtype):
+        is_gathered = self._augment is not None or not _fast.are_rows(self._X, self.theta.dtype)
+        if self._dropout or is_gathered:
             values = self._network.n_values + self._network.n_dense_inputs * bool(self._dropout)
             size = min(size, COMPILED_CHUNK_BYTES // (values * self.theta.itemsize))
         return max(1, size // batch_size) * batch_size
 
-    def _run_chunk(self, solver, workspace, rows, keep, *, batch_size, eta):
-        """Take a step for every batch of some rows."""
-        if isinstance(workspace, BlockWorkspace):  # the loops could not be compiled
-            for start in range(0, len(rows), batch_size):
-                some = slice(start, start + batch_size)
-                self._step(solver, rows[some], None if keep is None else keep[some], eta)
-            return
-        data = self._X, self._Y, self._s, rows
-        if not _fast.are_rows(self._X, self.theta.dtype):
-            labels = self._Y.take(rows, axis=0), self._s.take(rows)
-            data = Selection(self._X, rows)[:], *labels, np.arange(len(rows))
-        T = workspace.run_epoch(solver, *data, keep, batch_size, self._alpha, eta)
-        self._visited.append(T)
-
-    def _step(self, solver, rows, keep, eta):
-        """Take a step on the gradient of the mean loss of a batch."""
-        s = self._s[rows] / len(rows)
-        solver.step(self.theta, self._gradient(rows, s, keep), eta)
-
-    def _gradient(self, rows, s, keep=None):
+    def _gradient(self, X, Y, s, keep=None):
         """Return the gradient at theta of the loss, weighted by s, and of the penalty."""
-        T = np.empty((len(rows), self._network.n_outputs), self.theta.dtype)
-        X = Selection(self._X, rows)
-        gradient = self._pool.gradient(X, self._Y.take(rows, axis=0), s, keep, T)
+        T = np.empty((len(Y), self._network.n_outputs), self.theta.dtype)
+        gradient = self._pool.gradient(X, Y, s, keep, T)
         self._visited.append(T)
         if self._alpha:
             self._parameters.add_penalty(self._alpha, gradient)
@@ -237,7 +257,7 @@ class Objective:
         self.theta[...] = theta
         s = self._s / self._s.sum()
         self._visited = []
-        gradient = self._gradient(np.arange(len(s)), s)
+        gradient = self._gradient(Selection(self._X, np.arange(len(s))), self._Y, s)
         loss = np.dot(self.loss.forward(self._visited[0], self._y), s)
         return float(loss + self._alpha / 2 * self._parameters.squared_norm()), gradient
 
@@ -267,10 +287,11 @@ class Objective:
 
 
 class Masks:
-    """Dropout masks of the inputs of all dense layers, drawn sample by sample.
+    """Dropout masks of the inputs of all dense layers, for an epoch.
 
-    They are drawn in the order in which the samples are visited, so that they depend neither on the
-    kernels nor on the number of threads.
+    Each sample takes a window of one sequence of random numbers, from a place that depends on its
+    values. So masks do not depend on the order of the samples, the kernels or the number of
+    threads, and copies of a sample have the same one: a sample of weight 2 is two samples.
 
     Parameters
     ----------
@@ -278,7 +299,7 @@ class Masks:
         Probability that an input is set to 0.
     n_inputs : int
     dtype : dtype
-    seed : int
+    seed : sequence of int
 
     References
     ----------
@@ -286,16 +307,18 @@ class Masks:
     Journal of Machine Learning Research 15 (2014).
     """
 
-    def __init__(self, rate, n_inputs, dtype, seed):
-        self._rate, self._n_inputs, self._dtype = rate, n_inputs, dtype
-        self._generator = np.random.Generator(np.random.SFC64(seed)) if rate else None
+    n_windows = 2**16
 
-    def draw(self, n):
-        """Return factors (n, n_inputs), each 0 or 1/(1 - rate); None without dropout."""
-        if not self._rate:
-            return None
-        stays = self._generator.random((n, self._n_inputs), dtype=np.float32) >= self._rate
-        return stays * self._dtype.type(1 / (1 - self._rate))
+    def __init__(self, rate, n_inputs, dtype, seed):
+        if rate:
+            generator = np.random.Generator(np.random.SFC64(seed))
+            stays = generator.random(n_inputs + self.n_windows - 1, dtype=np.float32) >= rate
+            factors = stays * dtype.type(1 / (1 - rate))
+            self._windows = sliding_window_view(factors, n_inputs)
+
+    def of(self, hashes):
+        """Return factors (n, n_inputs), each 0 or 1/(1 - rate), for the hashes of n samples."""
+        return self._windows[hashes % self.n_windows]
 
 
 def pieces(array, size):

@@ -24,21 +24,13 @@ needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="needs numba
 
 DEEP = {"n_filters": (3, 4), "hidden_layer_sizes": (5,), "pool_size": (2, 1)}
 
-# Two samples of a batch have inputs of their own left out: a sample of weight 2 is not the same as
-# two samples.
-NOT_WITH_DROPOUT = {
-    "check_sample_weight_equivalence_on_dense_data": "dropout draws for each sample",
-    "check_sample_weight_equivalence_on_sparse_data": "dropout draws for each sample",
-}
-
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
     [
         ConvNetClassifier(n_filters=(3, 4), hidden_layer_sizes=(5,)),
         ConvNetClassifier(n_filters=(3, 4), hidden_layer_sizes=(5,), dropout=0.2, eta=0.01),
-    ],
-    expected_failed_checks=lambda estimator: NOT_WITH_DROPOUT if estimator.dropout else {},
+    ]
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

@@ -108,7 +108,10 @@ def test_early_stopping_holds_out_samples():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda m, X, y: m.set_params(class_weight="balanced").fit(X, y), "class_weight='balanced'"),
+        (
+            lambda m, X, y: m.set_params(class_weight="balanced").fit(X, y),
+            "class_weight='balanced'",
+        ),
         (lambda m, X, y: m.fit(X, 1 + y), "must be 0 or 1 for each of 4 labels"),
         (lambda m, X, y: m.partial_fit(X, y, classes=[0, 1]), "one for each label"),
         (lambda m, X, y: m.partial_fit(X, y[:, :3]), "y has 3 labels, but the model .* has 4"),

@@ -34,9 +34,11 @@ def test_parameters_come_back_as_they_were(sizes, freeze, fit_intercept, m):
     _, parameters, layout = random_layout(sizes, m, freeze, fit_intercept)
     for vector, size in ((parameters.vector, layout.size), (parameters.theta, layout.n_learnt)):
         packed = np.zeros(size)
-        layout.pack(vector, packed)
-        assert_array_equal(layout.unpacked(packed), vector)
+        _layout.pack(layout.pairs(vector, packed))
         assert_array_equal(np.sort(packed[packed != 0]), np.sort(vector[vector != 0]))
+        out = np.full_like(vector, np.nan)
+        _layout.unpack(layout.pairs(out, packed))
+        assert_array_equal(out, vector)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -47,7 +49,7 @@ def test_intercepts_come_first_and_dense_weights_last_of_what_is_learnt(sizes):
         intercepts[...] = 1
         weights[...] = 2 if layer.kind == "filters" else 3
     packed = np.zeros(layout.size)
-    layout.pack(parameters.vector, packed)
+    _layout.pack(layout.pairs(parameters.vector, packed))
     ends = [0, layout.n_intercepts, layout.n_small, layout.n_learnt]
     for kind, (start, end) in enumerate(zip(ends, ends[1:]), start=1):
         assert {*packed[start:end]} - {0} == {kind}

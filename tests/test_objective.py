@@ -9,7 +9,7 @@ from test_network import random_network
 
 from skcnn import _objective
 from skcnn._network import Parameters
-from skcnn._objective import Masks, Objective, Pool
+from skcnn._objective import Masks, Objective, Pool, Selection
 from skcnn._solvers import SGD
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -73,33 +73,67 @@ def test_an_epoch_is_a_step_for_each_batch_in_order(dropout):
     network, parameters = random_network("two layers")
     objective = objective_of(network, parameters, dropout=dropout)
     order, solver = np.array([4, 2, 0, 1, 6]), SGD(objective.theta)
-    objective.run_epoch(solver, order, 2, 0.05, seed=3)
+    objective.run_epoch(solver, order, 2, 0.05, seed=(3, 1))
     visited = objective.visited_outputs()
     slow = objective_of(network, parameters, dropout=dropout)
-    masks = Masks(dropout, network.n_dense_inputs, slow.theta.dtype, 3)
+    masks = Masks(dropout, network.n_dense_inputs, slow.theta.dtype, (3, 1))
     for rows in np.split(order, [2, 4]):
-        gradient = slow._gradient(rows, slow._s[rows] / len(rows), masks.draw(len(rows)))
+        keep = masks.of(slow._hashes[rows]) if dropout else None
+        X, s = Selection(slow._X, rows), slow._s[rows] / len(rows)
+        gradient = slow._gradient(X, slow._Y[rows], s, keep)
         slow.theta[...] -= 0.05 * gradient
     assert_allclose(objective.theta, slow.theta, atol=1e-12)
     assert_allclose(visited, slow.visited_outputs(), atol=1e-12)
     assert solver.t == 3
 
 
-@pytest.mark.parametrize("cuts", [[3], [1, 2, 5], [4, 4]])
-def test_masks_do_not_depend_on_how_they_are_drawn(cuts):
-    whole = Masks(0.3, 7, np.dtype(float), 0).draw(9)
-    masks = Masks(0.3, 7, np.dtype(float), 0)
-    parts = [masks.draw(stop - start) for start, stop in zip([0, *cuts], [*cuts, 9])]
-    assert_array_equal(np.concatenate(parts), whole)
-    assert set(np.unique(whole)) == {0.0, 1 / 0.7}
-    assert Masks(0.0, 7, np.dtype(float), None).draw(9) is None
+def test_masks_are_the_same_for_the_same_sample_and_differ_else():
+    hashes = np.random.RandomState(0).randint(2**31, size=9).astype(np.uint64)
+    masks = Masks(0.3, 70, np.dtype(float), (0, 0))
+    assert_array_equal(masks.of(hashes[[3, 3]]), masks.of(hashes)[[3, 3]])
+    assert set(np.unique(masks.of(hashes))) == {0.0, 1 / 0.7}
+    assert len(np.unique(masks.of(hashes), axis=0)) == 9
+    for seed in ((0, 1), (1, 0)):
+        assert (Masks(0.3, 70, np.dtype(float), seed).of(hashes) != masks.of(hashes)).any(1).all()
 
 
-def test_masks_leave_out_their_part():
-    masks = Masks(0.3, 1000, np.dtype(np.float32), 0).draw(100)
+def test_masks_leave_out_their_part_independently():
+    hashes = np.random.RandomState(0).randint(2**31, size=2000).astype(np.uint64)
+    masks = Masks(0.3, 50, np.dtype(np.float32), (0, 0)).of(hashes)
     assert masks.dtype == np.float32
-    assert_allclose((masks == 0).mean(), 0.3, atol=0.01)
+    assert_allclose((masks == 0).mean(axis=0), 0.3, atol=0.05)
     assert_allclose(masks.mean(), 1, atol=0.01)
+    between_inputs = np.corrcoef(masks.T) - np.eye(50)
+    assert np.abs(between_inputs).max() < 0.1
+    between_samples = np.corrcoef(masks[:100]) - np.eye(100)
+    assert np.abs(between_samples).mean() < 0.2
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 20])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_an_augmented_epoch_is_one_on_changed_images(monkeypatch, dtype, batch_size):
+    def augment(images, random_state):
+        assert images.dtype == np.float64 and images.shape[1:] == (7, 6, 1)
+        return images + random_state.randn(len(images), 1, 1, 1)
+
+    monkeypatch.setattr(_objective, "COMPILED_CHUNK_BYTES", 7 * 42 * 8)
+    network, parameters = random_network("two layers")
+    rng = np.random.RandomState(1)
+    X, y, s = rng.randint(9, size=(20, 42)).astype(dtype), rng.randint(3, size=20), np.ones(20)
+    order, models = rng.permutation(20), []
+    for changed, function in ((X, augment), (X[order] + 0.0, None)):
+        if function is None:
+            state = np.random.RandomState(5)
+            for start in range(0, 20, batch_size):
+                batch = changed[start : start + batch_size].reshape(-1, 7, 6, 1)
+                batch[...] = augment(batch, state)
+        pool = Pool(network, Parameters(network, parameters.values()), batch_size)
+        objective = Objective(pool, changed, y if function else y[order], s, 0.1, augment=function)
+        rows, solver = order if function else np.arange(20), SGD(objective.theta)
+        state = np.random.RandomState(5)
+        objective.run_epoch(solver, rows, batch_size, 0.05, random_state=state)
+        models.append(objective.theta)
+    assert_array_equal(*models)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -122,7 +122,9 @@ def test_curves_are_half_the_squared_error():
     before.fit(X, y, sample_weight=s)
     expected = np.average((before.predict(X) - y) ** 2, weights=s) / 2
     assert_allclose(model.loss_curve_[-1], expected)
-    assert_allclose(model.validation_loss_curve_[-1], ((model.predict(X[:9]) - y[:9]) ** 2).mean() / 2)
+    assert_allclose(
+        model.validation_loss_curve_[-1], ((model.predict(X[:9]) - y[:9]) ** 2).mean() / 2
+    )
     assert not hasattr(model, "accuracy_curve_")
     assert len(model.validation_loss_curve_) == model.n_iter_ == 5
 
@@ -222,5 +224,7 @@ def test_targets_of_another_shape_are_refused():
 def test_it_has_no_classes_and_says_when_it_is_not_fitted():
     with pytest.raises(NotFittedError):
         ConvNetRegressor().predict([[0.0]])
-    assert {*ConvNetClassifier().get_params()} - {*ConvNetRegressor().get_params()} == {"class_weight"}
+    assert {*ConvNetClassifier().get_params()} - {*ConvNetRegressor().get_params()} == {
+        "class_weight"
+    }
     assert not hasattr(ConvNetRegressor(solver="lbfgs"), "partial_fit")
