@@ -210,7 +210,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             "learning_rate": ("adaptive", "which compares the epochs of a training"),
         }
         for name, (value, reason) in reasons.items():
-            given = getattr(self, name)
+            given = getattr(self, name, None)  # a regressor has no class_weight
             if isinstance(given, (bool, np.bool_, str)) and given == value:
                 return f"partial_fit cannot be used with {name}={value!r}, {reason}. Use fit."
         return None

@@ -474,12 +474,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     def _set_targets(self, y, resume, stream, classes=None):
         """Store the classes, or compare them with those of the model to go on with."""
         several = are_labels(y)
-        if resume and several is not isinstance(self._network.loss, LabelLogLoss):
-            kinds = ("one class", "several labels")
-            raise ValueError(
-                f"y has {kinds[several]} for each sample, but the model to go on with was trained "
-                f"on {kinds[not several]}: call fit with warm_start=False."
-            )
+        if resume:
+            self._check_kind(several)
+        self._has_labels = several
         if several:
             return self._set_labels(y.shape[1], resume, classes)
         if stream:
@@ -501,6 +498,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"{'one class' if n_classes else 'none'}: {self.classes_.tolist()}."
             )
         return LogLoss(1 if n_classes == 2 else n_classes)
+
+    def _check_kind(self, several):
+        """Refuse several labels for each sample where the model has classes, and vice versa."""
+        kinds = ("one class", "several labels")
+        if several is not self._has_labels:
+            raise ValueError(
+                f"y has {kinds[several]} for each sample, but the model has "
+                f"{kinds[self._has_labels]}: pass such a y, or call fit with warm_start=False."
+            )
 
     def _set_labels(self, n_labels, resume, classes):
         """Store the columns of the labels, or compare them with those of the model."""
@@ -524,7 +530,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _encode(self, y):
         """Return the indices of labels in ``classes_``; of several labels, 0 or 1 for each."""
-        if are_labels(y):
+        self._check_kind(are_labels(y))
+        if self._has_labels:
             y = y.toarray() if hasattr(y, "toarray") else y
             if not np.isin(y, (0, 1)).all() or y.shape[1] != len(self.classes_):
                 raise ValueError(

@@ -27,7 +27,7 @@ HOUSE = {
     "_layers": {"math", "numpy", "_arrays"},
     "_network": {"math", "numpy", "_layers"},
     "_fast": {"functools", "math", "os", "warnings", "numpy", "_layout", "_loops"},
-    "_objective": {"functools", "itertools", "numpy", "_fast", "_network"},
+    "_objective": {"functools", "itertools", "numpy", "_fast", "_holdout", "_network"},
     "_solvers": {"math", "numpy", "scipy"},
     "_training": {"numpy"},
     "_base": {

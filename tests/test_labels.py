@@ -116,8 +116,8 @@ def test_early_stopping_holds_out_samples():
         (lambda m, X, y: m.partial_fit(X, y, classes=[0, 1]), "one for each label"),
         (lambda m, X, y: m.partial_fit(X, y[:, :3]), "y has 3 labels, but the model .* has 4"),
         (lambda m, X, y: m.partial_fit(X, y[:, 0]), "y has one class for each sample"),
-        (lambda m, X, y: m.fit(X, y + 0.5), "Unknown label type"),
-        (lambda m, X, y: m.fit(X, y, X_val=X, y_val=y[:, 0]), "X_val, y_val: y"),
+        (lambda m, X, y: m.fit(X, y + 0.5), "y should be a 1d array"),
+        (lambda m, X, y: m.fit(X, y, X_val=X, y_val=y[:, 0]), "X_val, y_val: y has one class"),
         (lambda m, X, y: m.fit(X, y, X_val=X, y_val=y[:, :2]), "X_val, y_val: y must be 0 or 1"),
     ],
 )
@@ -133,7 +133,9 @@ def test_what_cannot_be_learnt_is_refused(call, message):
 def test_a_model_of_classes_takes_no_labels():
     X, y = problem()
     model = short(warm_start=True).fit(X, y[:, 0])
-    with pytest.raises(ValueError, match="y has several labels for each sample, but the model"):
+    with pytest.raises(
+        ValueError, match="y has several labels for each sample, but the model has one class"
+    ):
         model.fit(X, y)
     with pytest.raises(ValueError, match="X_val, y_val: y has several labels"):
         short().fit(X, y[:, 0], X_val=X, y_val=y)

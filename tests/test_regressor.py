@@ -66,7 +66,7 @@ def test_predictions_are_the_outputs(kernels, n_targets, params):
 
 def loss_of(model, X, y, s, alpha):
     errors = ((outputs(model, X) - y.reshape(len(y), -1)) ** 2).mean(axis=1)
-    weights = [*np.atleast_1d(model.coefs_), *model.filters_]
+    weights = [*model.coefs_, *model.filters_]
     return s @ errors / s.sum() / 2 + alpha / 2 * sum((array**2).sum() for array in weights)
 
 
@@ -74,7 +74,7 @@ def loss_of(model, X, y, s, alpha):
 def test_a_step_goes_down_the_gradient_of_the_weighted_mean(kernels, n_targets):
     X, y, s = problem(n=20, n_targets=n_targets)
     params = {"solver": "sgd", "alpha": 0.3, "batch_size": 20, "sampling": "sequential"}
-    params |= {"n_filters": (2, 2), "eta": 1e-3}
+    params |= {"n_filters": (2,), "hidden_layer_sizes": (3,), "eta": 1e-3}
     start = short(max_iter=0, **params).fit(X, y, sample_weight=s)
     step = short(max_iter=1, **params).fit(X, y, sample_weight=s)
     for name in ("coefs_", "intercepts_", "filters_", "filter_intercept_"):
@@ -168,7 +168,8 @@ def test_early_stopping_keeps_the_best_weights():
 def test_it_finds_the_brightest_pixel_of_signals():
     rng = np.random.RandomState(0)
     X = rng.randn(300, 40, 1)
-    params = {"K": 1, "pool_size": "global", "image_shape": (1, 40, 1), "eta": 0.02, "tol": 1e-7}
+    params = {"K": 1, "n_filters": 4, "pool_size": "global", "image_shape": (1, 40, 1), "eta": 0.02}
+    params |= {"tol": 1e-7, "batch_size": 30}
     model = ConvNetRegressor(**params, random_state=0).fit(X, X.max(axis=(1, 2)))
     assert model.score(X, X.max(axis=(1, 2))) > 0.999
 
