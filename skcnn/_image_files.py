@@ -1,7 +1,7 @@
 """Image files in one folder for each class, as one array.
 
 Two passes bound the memory: the first reads only headers, and finds all files that cannot be
-loaded before any pixel is decoded; the second decodes one image at a time into its place.
+loaded before any pixel is decoded; the second decodes one image at a time.
 """
 
 import mmap
@@ -56,12 +56,13 @@ def load_image_files(container_path, *, size=None, grey=False):
         The folder.
 
     size : tuple (height, width), default=None
-        Resize all images to so many pixels, whatever their proportions: bilinearly, each new pixel
-        the weighted mean of all pixels that it covers. None: all must be of one size already.
+        Resize all images to this size, in pixels; proportions are not kept. The resampling is
+        bilinear with antialiasing: a pixel of a smaller image is a weighted mean of all the pixels
+        that it covers. None: all images must already be of one size.
 
     grey : bool, default=False
-        Load grey levels, of colours 0.299 red + 0.587 green + 0.114 blue (ITU-R 601), instead of
-        red, green and blue.
+        Load grey levels instead of red, green and blue. The grey level of a colour is
+        0.299 red + 0.587 green + 0.114 blue (ITU-R 601).
 
     Returns
     -------
@@ -70,9 +71,9 @@ def load_image_files(container_path, *, size=None, grey=False):
 
         ``images``
             ndarray of shape (n, H, W, 3), or (n, H, W) if ``grey``, uint8; intensities, 0-255.
-            Where all images together have more than 1 GiB, a memory map of a temporary file, which
-            goes when the array does. It is in the folder that the environment variable TMPDIR
-            names.
+            If all images together take more than 1 GiB, the array is a memory map of a temporary
+            file, which is removed with the last view of the array. The environment variable
+            TMPDIR chooses the folder of the file.
         ``data``
             ndarray of shape (n, n_features), uint8, a view of ``images``.
         ``target``
@@ -96,10 +97,11 @@ def load_image_files(container_path, *, size=None, grey=False):
 
     Notes
     -----
-    Images are turned upright, as their EXIF data say. Transparent parts are white. 16-bit grey
-    levels are divided by 257, so that white is 255; pixels of 32 bits, whose range is not known,
-    are refused. CMYK is converted without regard to colour profiles. Of an animation or of several
-    pages, the first is loaded.
+    Images are rotated and mirrored as their EXIF orientation says. Transparent images are
+    composited onto white. 16-bit grey levels are divided by 257, so that white is 255. Pixels that
+    Pillow reads as 32-bit numbers (modes I and F, also of 16-bit PGM files) are refused, because
+    their range is unknown. Colour profiles are ignored, also in the conversion of CMYK. Of an
+    animation, or of a file of several pages, the first image is loaded.
 
     A file whose header declares more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels (some 89 million)
     is refused before it is decoded.
@@ -198,14 +200,14 @@ def _read_header(path):
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.mode not in _MODES:
-                return None, f"pixels of the mode {image.mode!r}, not of 8 or 16 bits"
+                return None, f"pixels of the mode {image.mode!r}, whose range is unknown"
             width, height = image.size
             # Pillow swaps the sides of a TIFF itself; it would decode a PNG to look for EXIF data.
             has_exif = image.format != "TIFF" and not image.info.keys().isdisjoint({"exif", "xmp"})
             is_turned = has_exif and image.getexif().get(0x0112, 1) >= 5
             return (width, height) if is_turned else (height, width), None
     except UnidentifiedImageError:
-        return None, "not an image"
+        return None, "not an image of a supported format"
     except Exception as error:  # of any type, for a damaged file
         return None, str(error) or type(error).__name__
 

@@ -318,7 +318,7 @@ def test_all_files_that_are_no_images_are_in_one_error(container):
         (container / "dog" / f"note {k}.txt").write_text("woof")
     with pytest.raises(ValueError, match="^7 of 13 files .* and 2 more.*elsewhere") as raised:
         load_image_files(container)
-    assert str(raised.value).count("(not an image)") == 5
+    assert str(raised.value).count("(not an image of a supported format)") == 5
 
 
 @pytest.mark.parametrize(
