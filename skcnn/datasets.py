@@ -13,8 +13,9 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from ._download import RemoteFile, RemoteFiles, fetch
+from ._image_files import load_image_files
 
-__all__ = ["fetch_cifar10", "fetch_fashion_mnist"]
+__all__ = ["fetch_cifar10", "fetch_fashion_mnist", "load_image_files"]
 
 
 _DESCR = files("skcnn") / "descr"
