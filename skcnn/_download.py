@@ -7,7 +7,6 @@ time limit. It is written to a temporary folder beside the file, and moved if it
 import os
 import shutil
 import stat
-import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -17,6 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pooch
+
+from ._progress import ProgressBar
 
 _TIMEOUT = 30  # seconds without an answer
 _PATIENCE = 60  # seconds that any download may take; the time limit grows with its size
@@ -206,9 +207,9 @@ def _receive(url, path, size):
         except TimeoutError as error:
             raise _ServerError(f"the file was not complete after {seconds:.0f} s") from error
         finally:
-            body.end_bar()
-    if body.done < size:
-        raise _ServerError(f"it sent {body.done} of the {size} bytes of the official file")
+            body.bar.close()
+    if body.bar.done < size:
+        raise _ServerError(f"it sent {body.bar.done} of the {size} bytes of the official file")
 
 
 def _read(url, body, outcome):
@@ -249,52 +250,30 @@ def _keep_body_encoded(response, **kwargs):
 
 
 class _Body:
-    """The file of a download, with a progress bar on standard error if that can be written to.
+    """The file of a download, with a progress bar.
 
     Attributes
     ----------
-    done : int
-        Bytes written.
+    bar : ProgressBar
+        It counts the bytes written.
     error : Exception or None
         What was wrong with the bytes, or with the file; other errors are those of the connection.
     """
 
-    width = 40
-
     def __init__(self, file, name, size):
-        self._file, self._name, self._size = file, name, size
-        self.done = 0
-        self.error = None
+        self._file, self._size = file, size
+        self.bar, self.error = ProgressBar(name, size), None
 
     def write(self, chunk):
         """Write some bytes, unless they are more than the official file has."""
-        cells_before = self._cells()
         try:
-            self.done += len(chunk)
-            if self.done > self._size:
+            if self.bar.done + len(chunk) > self._size:
                 raise _ServerError(f"it sent more than the {self._size} bytes of the official file")
             self._file.write(chunk)
         except Exception as error:
             self.error = error
             raise
-        if self._cells() > cells_before:
-            megabytes = f"{self.done / 1e6:.1f}/{self._size / 1e6:.1f} MB"
-            self._draw(f"\r{self._name} [{'#' * self._cells():{self.width}}] {megabytes}")
+        self.bar.update(len(chunk))
 
     def flush(self):
         """Do nothing; pooch calls it after every chunk."""
-
-    def end_bar(self):
-        """End the line of the bar, if it was drawn."""
-        if self._cells():
-            self._draw("\n")
-
-    def _cells(self):
-        return self.width * self.done // self._size
-
-    def _draw(self, text):
-        # Standard error may be None, closed, a broken pipe or an object of the program, which may
-        # raise anything; the download goes on.
-        with suppress(Exception):
-            sys.stderr.write(text)
-            sys.stderr.flush()

@@ -18,7 +18,7 @@ from reprlib import repr as shown
 import numpy as np
 from sklearn.utils import Bunch
 
-from ._download import _ProgressBar
+from ._progress import ProgressBar
 
 # Not those that run a program (EPS) or hold drawings, icons, films or measurements.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "JPEG2000", "PPM", "TIFF", "WEBP")
@@ -270,7 +270,7 @@ def _read_image(path, size, shape):
 def _each(function, paths, container, label):
     """Yield each path with function(path), and draw a progress bar, in bytes, if it takes long."""
     sizes = [os.path.getsize(path) if os.path.isfile(path) else 0 for path in paths]
-    bar = _ProgressBar(f"{os.path.basename(os.path.abspath(container))}: {label}", sum(sizes) or 1)
+    bar = ProgressBar(f"{os.path.basename(os.path.abspath(container))}: {label}", sum(sizes) or 1)
     start, unreported = time.monotonic(), 0
     try:
         for path, n_bytes in zip(paths, sizes):

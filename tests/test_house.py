@@ -43,13 +43,14 @@ HOUSE = {
     "_scaler": {
         *("copy", "functools", "numpy", "scipy", "sklearn", "_failure", "_images", "_weights"),
     },
+    "_progress": {"contextlib", "sys"},
     "_download": {
-        *("concurrent", "contextlib", "os", "pathlib", "shutil", "stat", "sys"),
-        *("tempfile", "threading", "time", "typing", "pooch"),
+        *("concurrent", "contextlib", "os", "pathlib", "shutil", "stat"),
+        *("tempfile", "threading", "time", "typing", "pooch", "_progress"),
     },
     "_image_files": {
         *("itertools", "math", "mmap", "numbers", "os", "reprlib", "shutil", "tempfile", "time"),
-        *("warnings", "numpy", "sklearn", "PIL", "_download"),
+        *("warnings", "numpy", "sklearn", "PIL", "_progress"),
     },
     "datasets": {
         *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile"),
