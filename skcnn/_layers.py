@@ -148,7 +148,7 @@ class _ConvolutionWorkspace:
                 dZ = np.zeros(shape, dtype)
                 shape[axis] //= size
                 self.pools.append((axis, size, np.empty(shape, dtype), dZ))
-        self.zeros = np.zeros(prod(shape[1:]), dtype)
+        self.zeros = np.zeros(shape[1:], dtype)
         self.dZ_patches = self.dX = None
         if for_dX:
             self.dZ_patches = _arrays.Patches((F, H, W, n), layer.kernel, dtype, reverse=True)

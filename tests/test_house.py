@@ -21,7 +21,7 @@ HOUSE = {
     },
     "_weights": {"numbers", "numpy", "sklearn", "_images"},
     "_losses": {"numpy", "scipy"},
-    "_arrays": {"functools", "numpy"},
+    "_arrays": {"numpy"},
     "_layout": {"itertools", "math", "typing", "numpy"},
     "_loops": {"typing", "warnings", "numpy", "llvmlite", "numba", "_layout"},
     "_layers": {"math", "numpy", "_arrays"},

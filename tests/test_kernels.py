@@ -85,7 +85,7 @@ class Arrays:
             shape[axis] //= size
             M = _arrays.pool_forward(M, size, axis, out=np.empty(shape, Z.dtype))
             stages.append((below, M, size, axis))
-        A = _arrays.relu_forward(M, b, np.zeros(M[0].size, M.dtype), out=np.empty_like(M))
+        A = _arrays.relu_forward(M, b, np.zeros_like(M[0]), out=np.empty_like(M))
         dM, db = dA.transpose(3, 1, 2, 0).copy(), np.empty_like(b)
         _arrays.relu_backward(dM, A, out_b=db)
         for below, M, size, axis in reversed(stages):
