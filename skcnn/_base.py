@@ -167,11 +167,17 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         X, shape = _images.flatten(X)
         if not reset and shape is not None:
             _images.check_shape(shape, self.image_shape_, self)
-        with _images.named_overflow("X"):
+        with _images.named_errors("X"):
             options = {} if isinstance(y, str) else self._options_of_targets(y)
             checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
+            if self.verbose and shape is None and self.image_shape is None:
+                sides = " x ".join(map(str, self.image_shape_))
+                print(
+                    f"rows of {self.n_features_in_} values: images of {sides} pixels, since "
+                    "image_shape=None"
+                )
         return checked
 
     def _set_apart(self, X, y, s, X_val, y_val):

@@ -49,6 +49,11 @@ def as_array(X):
     ValueError
         If ``X`` is a list of images of different shapes.
     """
+    kind = getattr(getattr(X, "dtype", None), "kind", None)
+    if kind == "O" and X.ndim == 1 and len(X) and np.ndim(next(iter(X))):
+        raise ValueError(
+            "X is an array of arrays, an image in each: make them one array first, with np.stack."
+        )
     if hasattr(X, "reshape") or (hasattr(X, "shape") and not are_images(X)):
         return X
     try:
@@ -74,12 +79,19 @@ def check_kind(values, name):
 
 
 @contextmanager
-def named_overflow(name):
-    """Name the argument that has integers too large for a float, as scikit-learn does not."""
+def named_errors(name):
+    """Name the argument whose values are no floats where scikit-learn does not."""
     try:
         yield
     except OverflowError as error:
         raise ValueError(f"{name} has values that are too large for a float: {error}.") from error
+    except ValueError as error:
+        if "setting an array element with a sequence" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} has arrays as its values, such as an image in each row of a column: make them "
+            "one array first, with np.stack."
+        ) from error
 
 
 def infer_shape(image_shape, shape_of_X, n_features):
@@ -106,6 +118,7 @@ def infer_shape(image_shape, shape_of_X, n_features):
     """
     if image_shape is None:
         if shape_of_X is not None:
+            check_order(shape_of_X)
             return shape_of_X
         side = isqrt(n_features)
         return (side, side) if side**2 == n_features else (1, n_features)
@@ -125,7 +138,8 @@ def infer_shape(image_shape, shape_of_X, n_features):
     if shape_of_X is not None and not agree(shape_of_X, shape):
         raise ValueError(
             f"image_shape={image_shape} does not match the images of X, which are of shape "
-            f"{shape_of_X}: leave image_shape=None, or pass X as rows."
+            f"{shape_of_X}: {transposition(shape_of_X, shape)}leave image_shape=None, or pass X as "
+            "rows."
         )
     return shape
 
@@ -149,8 +163,33 @@ def check_shape(shape, fitted_shape, estimator):
         name = type(estimator).__name__
         raise ValueError(
             f"X has {prod(shape)} features (images of shape {shape}), but {name} is expecting "
-            f"{prod(fitted_shape)} features (images of shape {fitted_shape})."
+            f"{prod(fitted_shape)} features (images of shape {fitted_shape}): "
+            f"{transposition(shape, fitted_shape)}set image_shape before fit if it was fitted on "
+            "rows of another shape than it took them for."
         )
+
+
+def check_order(shape):
+    """Refuse square images of three or four channels whose channels come first."""
+    if len(shape) == 3 and shape[0] in (1, 3, 4) and shape[1] == shape[2] > 4:
+        raise ValueError(
+            f"X has images of shape {shape}, whose channels seem to come first: pass "
+            "X.transpose(0, 2, 3, 1), or confirm with image_shape="
+            f"{shape} that they are {shape[0]} pixels high and have {shape[2]} channels."
+        )
+
+
+def transposition(shape_of_X, shape):
+    """Return how to transpose X, for an error, if its axes seem to be in another order."""
+    of_X, wanted = list(shape_of_X), list(shape)
+    if len(of_X) == 2 and wanted[0] == 1:
+        wanted = wanted[1:]  # signals
+    if of_X == wanted or sorted(of_X) != sorted(wanted):
+        return ""
+    axes = []
+    for side in wanted:
+        axes.append(next(k + 1 for k, of in enumerate(of_X) if of == side and k + 1 not in axes))
+    return f"pass X.transpose({', '.join(map(str, [0, *axes]))}) if that is their order; or "
 
 
 def agree(shape_of_X, shape):

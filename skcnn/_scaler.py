@@ -250,7 +250,7 @@ class ImageScaler(StandardScaler):
             task = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
             callback_context = self._init_callback_context()
             callback_context.call_on_fit_task_begin(**task)
-        with all_or_nothing(self) as (scaler, _), _images.named_overflow("X"):
+        with all_or_nothing(self) as (scaler, _), _images.named_errors("X"):
             if first_call:
                 for name in (*_STATISTICS, "image_shape_"):
                     vars(scaler).pop(name, None)
@@ -305,7 +305,7 @@ class ImageScaler(StandardScaler):
         copy = self.copy if copy is None else copy
         if not isinstance(copy, (bool, np.bool_)):
             raise TypeError(f"copy={copy!r} must be True, False or None.")
-        with _images.named_overflow("X"):
+        with _images.named_errors("X"):
             if self._as_rows:
                 mapped = method(self, rows, copy)
             else:

@@ -39,7 +39,7 @@ def check_sample_weight(sample_weight, X):
             )
         sample_weight = value
     _images.check_kind(sample_weight, "sample_weight")
-    with _images.named_overflow("sample_weight"):
+    with _images.named_errors("sample_weight"):
         return _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
         )

@@ -606,7 +606,7 @@ def test_an_interrupted_call_leaves_the_model(scaled_digits, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skcnn._training.report", interrupt)
+    monkeypatch.setattr("skcnn._training.Monitor._print", interrupt)
     for call in (model.fit, model.partial_fit):
         with pytest.raises(KeyboardInterrupt):
             call(X, y)
@@ -890,7 +890,7 @@ def test_early_stopping_holds_out_a_part_of_each_class(scaled_digits):
     assert model.t_ == 3 * (len(y) - sum(np.ceil(0.25 * (y == label).sum()) for label in (1, 3)))
     assert len(model.validation_loss_curve_) == 3
     assert_same_weights(model, short(early_stopping=True, validation_fraction=0.25).fit(X, y))
-    with pytest.raises(ValueError, match="early_stopping=True holds out a part of each class"):
+    with pytest.raises(ValueError, match="early_stopping=True holds out a part of the samples"):
         short(early_stopping=True).fit(np.ones((10, 64)), [0, 1] * 5)
 
 

@@ -1,10 +1,13 @@
 """What counts as an image."""
 
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from skcnn._images import flatten, infer_shape, with_channels
+from skcnn import ConvNetClassifier, ConvNetRegressor, ImageScaler
+from skcnn._images import check_shape, flatten, infer_shape, with_channels
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (1, 7), (4, 5, 1)])
@@ -64,6 +67,56 @@ def test_shape_of_the_images(image_shape, shape_of_X, n_features, expected):
 def test_shapes_that_do_not_fit_are_refused(image_shape, shape_of_X, message):
     with pytest.raises(ValueError, match=message):
         infer_shape(image_shape, shape_of_X, 24)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 8, 8), (4, 5, 5)])
+def test_channels_that_come_first_are_told_of(shape):
+    with pytest.raises(ValueError, match=r"pass X.transpose\(0, 2, 3, 1\), or confirm"):
+        infer_shape(None, shape, int(np.prod(shape)))
+    assert infer_shape(shape, shape, int(np.prod(shape))) == shape
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (3, 4, 4), (3, 9, 8), (5, 8, 8), (3, 8)])
+def test_other_orders_may_be_what_they_seem(shape):
+    assert infer_shape(None, shape, int(np.prod(shape))) == shape
+
+
+@pytest.mark.parametrize(
+    "image_shape, shape_of_X, way_out",
+    [
+        ((1, 12, 2), (2, 12), "X.transpose(0, 2, 1)"),
+        ((4, 3, 2), (2, 4, 3), "X.transpose(0, 2, 3, 1)"),
+        ((6, 4), (4, 6), "X.transpose(0, 2, 1)"),
+    ],
+)
+def test_axes_in_another_order_are_told_of(image_shape, shape_of_X, way_out):
+    with pytest.raises(ValueError, match=re.escape(way_out)):
+        infer_shape(image_shape, shape_of_X, 24)
+    with pytest.raises(ValueError, match=re.escape(way_out)):
+        check_shape(shape_of_X, image_shape, ConvNetClassifier())
+
+
+@pytest.mark.parametrize("estimator", [ConvNetClassifier(), ConvNetRegressor(), ImageScaler()])
+@pytest.mark.parametrize("container", ["array", "series", "table"])
+def test_arrays_in_a_column_are_told_of(estimator, container):
+    pandas = pytest.importorskip("pandas")
+    images = np.empty(4, dtype=object)
+    images[:] = list(np.random.RandomState(0).randn(4, 3, 3))
+    X = {
+        "array": images,
+        "series": pandas.Series(images),
+        "table": pandas.DataFrame({"image": images}),
+    }[container]
+    with pytest.raises(ValueError, match=r"np\.stack|Expected 2D array"):
+        estimator.fit(X, [0, 1, 0, 1])
+
+
+def test_verbose_says_what_rows_were_taken_for(capsys):
+    X, y = np.random.RandomState(0).randn(6, 9), [0, 1] * 3
+    ConvNetClassifier(verbose=True, max_iter=1, tol=None).fit(X, y)
+    assert capsys.readouterr().out.startswith("rows of 9 values: images of 3 x 3 pixels")
+    ConvNetClassifier(verbose=True, max_iter=1, tol=None, image_shape=(3, 3)).fit(X, y)
+    assert "rows of" not in capsys.readouterr().out
 
 
 def test_channels_of_a_shape():
