@@ -154,7 +154,7 @@ def relu_backward(dA, A, out_b=None):
     """dloss/dM = dloss/dA where A is positive, else 0, in place; dloss/db is its sum."""
     dA *= A > 0
     if out_b is not None:
-        dA.reshape(len(dA), -1).sum(axis=1, out=out_b)
+        np.add.reduce(dA.reshape(len(dA), -1), axis=1, out=out_b)
 
 
 def dense_forward(A, V, c, out):
@@ -169,7 +169,7 @@ def dense_backward(dT, A, V, out_V, out_c, out_A):
     if out_V is not None:
         np.matmul(dT, A.T, out=out_V)
     if out_c is not None:
-        dT.sum(axis=1, out=out_c)
+        np.add.reduce(dT, axis=1, out=out_c)
     if out_A is not None:
         # For one output, each value of the product is one product.
         product = np.multiply if len(V) == 1 else np.matmul

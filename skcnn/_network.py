@@ -119,19 +119,17 @@ class Network:
             layer.forward(pair, A, T, factors)
         return work.A[-1]
 
-    def backward(self, params, grads, dT, work):
+    def backward(self, params, grads, first, dT, work):
         """Write the gradients into the arrays that are not None, given dT of the last `forward`.
 
-        ``dT`` may be overwritten.
+        ``dT`` may be overwritten. No layer before the ``first`` needs a gradient.
         """
         n_convolutions = len(self.convolutions)
-        learnt = [any(grad is not None for grad in pair) for pair in grads]
-        first = learnt.index(True)  # nothing before it needs a gradient
-        dense = list(zip(self.denses, params[n_convolutions:], grads[n_convolutions:], work.keep))
-        for k in range(len(dense) - 1, max(-1, first - n_convolutions - 1), -1):
-            layer, pair, grad, keep = dense[k]
+        for k in range(len(self.denses) - 1, max(-1, first - n_convolutions - 1), -1):
+            of_layer = params[n_convolutions + k], grads[n_convolutions + k]
             dA = work.dA[k] if n_convolutions + k > first else None
-            layer.backward(pair, grad, work.A[k], work.A[k + 1], dT, dA, keep)
+            A, T, keep = work.A[k], work.A[k + 1], work.keep[k]
+            self.denses[k].backward(*of_layer, A, T, dT, dA, keep)
             dT = dA
         if first >= n_convolutions:
             return
@@ -198,6 +196,8 @@ class BlockWorkspace:
         self._dtype = parameters.vector.dtype
         self._block_size = block_size(network, self._dtype)
         self._gradient, self._grads = parameters.gradient()
+        learnt = [any(grad is not None for grad in pair) for pair in self._grads]
+        self._first_learnt = learnt.index(True) if any(learnt) else len(learnt)
         self._total = self._gradient.copy()
         self._workspaces = {}
 
@@ -241,7 +241,8 @@ class BlockWorkspace:
             factors = None if keep is None else keep[batch]
             of_rows = Y.take(some, axis=0), s.take(some) / len(some), factors, T[batch]
             visit = self._visit if len(some) <= self._block_size else self.gradient
-            gradient = visit(X[some], *of_rows)
+            images = X[some] if hasattr(X, "toarray") else X.take(some, axis=0)
+            gradient = visit(images, *of_rows)
             if alpha:
                 self._parameters.add_penalty(alpha, gradient)
             solver.step(self._parameters.theta, gradient, eta)
@@ -252,7 +253,7 @@ class BlockWorkspace:
         work = self._workspace(len(Y), training=True)
         T[...] = self._network.forward(self._parameters.pairs, X, work, keep).T
         dT = self._network.loss.backward(T, Y, s).T
-        self._network.backward(self._parameters.pairs, self._grads, dT, work)
+        self._network.backward(self._parameters.pairs, self._grads, self._first_learnt, dT, work)
         return self._gradient
 
     def _workspace(self, n, training):
