@@ -167,8 +167,11 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         X, shape = _images.flatten(X)
         if not reset and shape is not None:
             _images.check_shape(shape, self.image_shape_, self)
-        with _images.named_errors("X"):
-            options = {} if isinstance(y, str) else self._options_of_targets(y)
+        options, names = {}, "X"
+        if not isinstance(y, str):
+            _images.check_kind(y, "y")
+            options, names = self._options_of_targets(y), "X or y"
+        with _images.named_errors(names):
             checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)

@@ -9,6 +9,7 @@ that of hypothesis shrinks towards the first option.
 
 import datetime
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from skcnn import ConvNetClassifier, ImageScaler
+from skcnn import ConvNetClassifier, ConvNetRegressor, ImageScaler
 
 
 def chooser(*seed):
@@ -323,6 +324,7 @@ TYPES = {
     "n_iter_no_change": Real,
     "tol": (Real, type(None)),
     "freeze": (str, type(None)),
+    "augment": (Callable, tuple, list, type(None)),
     "class_weight": (dict, str, type(None)),
     "image_shape": (tuple, list, type(None)),
     "random_state": (Integral, np.random.RandomState, type(np.random), type(None)),
@@ -338,12 +340,20 @@ METHODS = {
         "feature_maps": ["X", "layer"],
         "score": ["X", "y", "sample_weight"],
     },
+    ConvNetRegressor: {
+        "fit": ["X", "y", "sample_weight", "X_val", "y_val"],
+        "partial_fit": ["X", "y", "sample_weight"],
+        "predict": ["X"],
+        "feature_maps": ["X", "layer"],
+        "score": ["X", "y", "sample_weight"],
+    },
     ImageScaler: {
         **dict.fromkeys(("fit", "partial_fit"), ["X", "y", "sample_weight"]),
         "fit_transform": ["X", "y", "sample_weight"],
         **dict.fromkeys(("transform", "inverse_transform"), ["X", "copy"]),
     },
 }
+NETWORKS = (ConvNetClassifier, ConvNetRegressor)
 LEARNING = ("fit", "partial_fit", "fit_transform")
 
 
@@ -391,7 +401,9 @@ class BadCall:
             refused = REFUSED.get(name, ())
             if name == "X" and known:
                 refused = {*refused, *OTHER_IMAGES}
-            if name == "X" and self.estimator is ConvNetClassifier:
+            if name in ("y", "y_val") and self.estimator is ConvNetRegressor:
+                refused = ()  # most labels are numbers too
+            if name == "X" and self.estimator in NETWORKS:
                 refused = {*refused, *MISSING}
             if name != "X" and self.estimator is ImageScaler:
                 refused = refused if name == "sample_weight" else ()
@@ -412,7 +424,7 @@ def _has_type(value, types):
 
 def bad_call(choose):
     """Choose a call with one or two wrong values."""
-    estimator = choose([ConvNetClassifier, ConvNetClassifier, ImageScaler])
+    estimator = choose([ConvNetClassifier, ConvNetClassifier, ConvNetRegressor, ImageScaler])
     methods = METHODS[estimator]
     learning = [method for method in LEARNING if method in methods]
     method = choose([*methods, *(2 * learning)])
@@ -420,7 +432,7 @@ def bad_call(choose):
     if estimator is ImageScaler and state == "warm":
         state = "fitted"
     valid = {"X": "X"}
-    if estimator is ConvNetClassifier:
+    if estimator in NETWORKS:
         base = {
             "n_filters": 2,
             "eta": 0.01,
@@ -448,12 +460,14 @@ def bad_call(choose):
                     *({"class_weight": "balanced"}, {"learning_rate": "adaptive"}),
                 ]
             )
+        if estimator is ConvNetRegressor:
+            base.pop("class_weight", None)
         if base.get("solver") == "lbfgs":
             base["dropout"] = 0.0
         if choose([False, True, True, False, False]):
             base["random_state"] = "user's"  # a RandomState
         valid |= {name: "y" for name in ("y",) if name in methods[method]}
-        if method == "partial_fit" and state == "fresh":
+        if method == "partial_fit" and state == "fresh" and estimator is ConvNetClassifier:
             valid["classes"] = "[0, 1, 2]"
     else:
         base = choose(
@@ -474,6 +488,8 @@ def bad_call(choose):
             odd = ODD + 3 * ODD_PARAMETERS.get(name, [])
             if name in ("n_filters", "hidden_layer_sizes"):
                 odd = [value for value in odd if value != "10**6"]  # it may fit into memory
+            if name == "augment":
+                odd = [value for value in odd if value not in ("int", "len")]  # the user's code
             wrong_parameters[name] = choose(odd)
         else:
             name = choose(methods[method])
