@@ -75,8 +75,8 @@ def are_rows(X, dtype):
     return isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.carray
 
 
-class Workspace:
-    """A network in compiled loops, with its memory.
+class Packed:
+    """What the workspaces of a network share: its tables, and the parameters in their layout.
 
     Parameters
     ----------
@@ -84,27 +84,58 @@ class Workspace:
     parameters : Parameters
     n_images : int
         Images of a batch.
+
+    Attributes
+    ----------
+    gradient : ndarray
+        Where the gradient of a batch is to be written, for `unpacked_gradient`.
     """
 
     def __init__(self, network, parameters, n_images):
-        self._network = network
-        self._dtype = parameters.vector.dtype
-        n, m = _n_together(network, self._dtype, n_images)
+        self.network, self.dtype = network, parameters.vector.dtype
+        n, m = _n_together(network, self.dtype, n_images)
         a_row = _layout.a_row_of(network.convolutions[-1], m)
-        self._layout = layout = _layout.Layout(network, parameters, a_row)
-        tables, loops = _layout.tables_of(network, parameters, layout, n, m), _loops()
-        tables.sizes["activation"] = getattr(loops, network.loss.activation)
-        vector = _layout.aligned_zeros(layout.size, self._dtype)
-        gradient = _layout.aligned_zeros(layout.n_learnt, self._dtype)
+        self.layout = _layout.Layout(network, parameters, a_row)
+        self.tables = _layout.tables_of(network, parameters, self.layout, n, m)
+        self.vector = _layout.aligned_zeros(self.layout.size, self.dtype)
+        self.pairs = self.layout.pairs(parameters.vector, self.vector)
         self._unpacked_gradient = np.zeros_like(parameters.theta)
-        self._parameter_pairs = layout.pairs(parameters.vector, vector)
-        self._gradient_pairs = layout.pairs(self._unpacked_gradient, gradient)
+        self.gradient = self.new_gradient()
+        self._gradient_pairs = self.layout.pairs(self._unpacked_gradient, self.gradient)
+
+    def pack(self):
+        """Take over the parameters."""
+        _layout.pack(self.pairs)
+
+    def new_gradient(self):
+        """Return memory for the gradient of a part of a batch."""
+        return _layout.aligned_zeros(self.layout.n_learnt, self.dtype)
+
+    def unpacked_gradient(self):
+        """Return the gradient in the layout of `Parameters`, overwritten by the next call."""
+        _layout.unpack(self._gradient_pairs)
+        return self._unpacked_gradient
+
+
+class Workspace:
+    """A network in compiled loops, with its memory.
+
+    Parameters
+    ----------
+    packed : Packed
+        The network and its parameters, which are to be packed before each call.
+    """
+
+    def __init__(self, packed):
+        self._packed, loops = packed, _loops()
+        self._network, self._layout, self._dtype = packed.network, packed.layout, packed.dtype
+        tables, activation = packed.tables, getattr(loops, packed.network.loss.activation)
         self._in_loops = loops.Network(
-            _table(loops.SIZES, [tables.sizes]),
+            _table(loops.SIZES, [{**tables.sizes, "activation": activation}]),
             _table(loops.CONVOLUTION, tables.convolutions),
             _table(loops.DENSE, tables.denses),
             *(tables.offsets, tables.reversal, tables.fills),
-            *(vector, gradient),
+            *(packed.vector, packed.gradient),
             _layout.aligned_zeros(tables.scratch_size, self._dtype),
         )
 
@@ -112,26 +143,21 @@ class Workspace:
         """Return T, an array (n, n_outputs), for n images."""
         T = np.empty((X.shape[0], self._network.n_outputs), self._dtype)
         nothing = np.empty((0, 0), self._dtype)
-        _layout.pack(self._parameter_pairs)
         for rows in self._chunks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, nothing, nothing.ravel(), np.arange(len(images)), nothing)
             self._run(data, T[rows], _loops().OUTPUTS)
         return T
 
-    def gradient(self, X, Y, s, keep, T):
-        """Write the outputs into T, and return the gradient of the weighted loss, without penalty.
-
-        It is overwritten by the next call.
-        """
-        _layout.pack(self._parameter_pairs)
+    def gradient(self, X, Y, s, keep, T, out):
+        """Write the outputs into T, and the gradient of the weighted loss, without penalty."""
+        in_loops = self._in_loops._replace(gradient=out)
         for rows in self._chunks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             of_rows = self._keep(None if keep is None else keep[rows])
             data = _loops().Data(images, Y[rows], s[rows], np.arange(len(images)), of_rows)
-            self._run(data, T[rows], _loops().GRADIENT, overwrite=rows.start == 0)
-        _layout.unpack(self._gradient_pairs)
-        return self._unpacked_gradient
+            start = rows.start == 0
+            self._run(data, T[rows], _loops().GRADIENT, overwrite=start, in_loops=in_loops)
 
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
@@ -141,13 +167,13 @@ class Workspace:
         data = _loops().Data(as_rows(X, self._dtype), Y, s, rows, self._keep(keep))
         T = np.empty((len(rows), self._network.n_outputs), self._dtype)
         memory = np.zeros((len(solver.memory), self._layout.n_learnt), self._dtype)
-        pairs = [*self._parameter_pairs]
-        for row, packed in zip(solver.memory, memory):
-            pairs += self._layout.pairs(row, packed)
+        pairs = []
+        for row, packed_row in zip(solver.memory, memory):
+            pairs += self._layout.pairs(row, packed_row)
         _layout.pack(pairs)
         steps = alpha, eta, solver.constants, memory, solver.t
         solver.t = self._run(data, T, getattr(_loops(), solver.rule), batch_size, True, *steps)
-        _layout.unpack(pairs)
+        _layout.unpack(self._packed.pairs + pairs)
         return T
 
     def _run(
@@ -162,13 +188,15 @@ class Workspace:
         constants=(0.0, 0.0, 0.0),
         memory=None,
         t=0,
+        in_loops=None,
     ):
         """Call the loops; raise `CompilationError` where they cannot be compiled."""
         batch_size = len(data.rows) if batch_size is None else batch_size
         memory = np.empty((0, 0), self._dtype) if memory is None else memory
         steps = alpha, eta, constants, memory, t
         try:
-            return _loops().run(self._in_loops, data, T, batch_size, overwrite, rule, *steps)
+            network = self._in_loops if in_loops is None else in_loops
+            return _loops().run(network, data, T, batch_size, overwrite, rule, *steps)
         except _loops().CompilationError as failure:
             _go_without(failure.__cause__)
             raise CompilationError from failure

@@ -195,7 +195,8 @@ class BlockWorkspace:
         self._network, self._parameters = network, parameters
         self._dtype = parameters.vector.dtype
         self._block_size = block_size(network, self._dtype)
-        self._gradient, self._grads = parameters.gradient()
+        self._gradient = parameters.new_gradient()
+        self._grads = parameters.views(self._gradient)
         learnt = [any(grad is not None for grad in pair) for pair in self._grads]
         self._first_learnt = learnt.index(True) if any(learnt) else len(learnt)
         self._total = self._gradient.copy()
@@ -218,19 +219,15 @@ class BlockWorkspace:
             maps.append(of_block.transpose(3, 1, 2, 0))
         return np.concatenate(maps)
 
-    def gradient(self, X, Y, s, keep, T):
-        """Write the outputs into T, and return the gradient of the weighted loss, without penalty.
-
-        It is overwritten by the next call.
-        """
+    def gradient(self, X, Y, s, keep, T, out):
+        """Write the outputs into T, and the gradient of the weighted loss, without penalty."""
         for rows in self._blocks(len(Y)):
             factors = None if keep is None else keep[rows]
             self._visit(X[rows], Y[rows], s[rows], factors, T[rows])
             if rows.start == 0:
-                self._total[...] = self._gradient
+                out[...] = self._gradient
             else:
-                self._total += self._gradient
-        return self._total
+                out += self._gradient
 
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
@@ -240,9 +237,12 @@ class BlockWorkspace:
             some = rows[batch]
             factors = None if keep is None else keep[batch]
             of_rows = Y.take(some, axis=0), s.take(some) / len(some), factors, T[batch]
-            visit = self._visit if len(some) <= self._block_size else self.gradient
             images = X[some] if hasattr(X, "toarray") else X.take(some, axis=0)
-            gradient = visit(images, *of_rows)
+            if len(some) <= self._block_size:
+                gradient = self._visit(images, *of_rows)
+            else:
+                gradient = self._total
+                self.gradient(images, *of_rows, out=gradient)
             if alpha:
                 self._parameters.add_penalty(alpha, gradient)
             solver.step(self._parameters.theta, gradient, eta)
@@ -336,10 +336,9 @@ class Parameters:
             for m in (0, 1) if fit_intercept else (0,):
                 pair[m][...] = given[m]
 
-    def gradient(self):
-        """Return a vector for the gradient, and its views by layer, None for what is not learnt."""
-        vector = np.zeros_like(self.theta)
-        return vector, self.views(vector)
+    def new_gradient(self):
+        """Return a vector for the gradient, of zeros."""
+        return np.zeros_like(self.theta)
 
     def values(self):
         """Return a copy of the parameters, a pair for each layer."""

@@ -52,8 +52,9 @@ class Pool:
         self._part_work = 2 * PART_WORK if few else PART_WORK
         self._parts = {}
         self._largest = max(part.stop - part.start for part in self.parts(batch_size))
+        self._packed = _fast.Packed(network, parameters, self._largest) if self.compiled else None
         self._idle = []
-        self._gradients = []
+        self._gradients = {0: self._packed.gradient} if self.compiled else {}
 
     def parts(self, n):
         """Return the parts of a batch of n images, as slices."""
@@ -67,27 +68,28 @@ class Pool:
 
     def compute(self, function, *tasks):
         """Return the results of ``function(workspace, *task)`` for each task, in their order."""
-        if len(tasks[0]) == 1:
-            return [self._compute(function, *(of_part for (of_part,) in tasks))]
-        return list(self._map(partial(self._compute, function), *tasks))
+        if self._packed is not None:
+            self._packed.pack()
+        try:
+            if len(tasks[0]) == 1:
+                return [self._compute(function, *(of_part for (of_part,) in tasks))]
+            return list(self._map(partial(self._compute, function), *tasks))
+        except _fast.CompilationError:  # nothing was computed
+            self.compiled, self._packed, self._idle, self._gradients = False, None, [], {}
+            return self.compute(function, *tasks)
 
     def _compute(self, function, *task):
         try:
             workspace = self._idle.pop()
         except IndexError:
-            workspace = self._workspace(self.compiled)
-        try:
-            result = function(workspace, *task)
-        except _fast.CompilationError:  # nothing was computed
-            self.compiled = False
-            workspace = self._workspace(compiled=False)
-            result = function(workspace, *task)
+            workspace = (
+                _fast.Workspace(self._packed)
+                if self.compiled
+                else BlockWorkspace(self.network, self.parameters, self._largest)
+            )
+        result = function(workspace, *task)
         self._idle.append(workspace)
         return result
-
-    def _workspace(self, compiled):
-        kind = _fast.Workspace if compiled else BlockWorkspace
-        return kind(self.network, self.parameters, self._largest)
 
     def outputs(self, X):
         """Return T, an array (n, n_outputs), for n images."""
@@ -105,19 +107,20 @@ class Pool:
         It is overwritten by the next call. X is a `Selection`.
         """
         parts = self.parts(len(Y))
-        while len(self._gradients) < len(parts):
-            self._gradients.append(self.parameters.gradient()[0])
 
-        def of_part(workspace, rows, out):
+        def of_part(workspace, number, rows):
+            if number not in self._gradients:
+                new = self._packed if self.compiled else self.parameters
+                self._gradients[number] = new.new_gradient()
             of_rows = None if keep is None else keep[rows]
-            of_X = X.part(rows)
-            out[...] = workspace.gradient(of_X, Y[rows], s[rows], of_rows, T[rows])
+            out = self._gradients[number]
+            workspace.gradient(X.part(rows), Y[rows], s[rows], of_rows, T[rows], out)
 
-        self.compute(of_part, parts, self._gradients[: len(parts)])
-        total, *others = self._gradients[: len(parts)]
-        for gradient in others:
-            total += gradient
-        return total
+        self.compute(of_part, range(len(parts)), parts)
+        total = self._gradients[0]
+        for number in range(1, len(parts)):
+            total += self._gradients[number]
+        return self._packed.unpacked_gradient() if self.compiled else total
 
 
 class Selection:

@@ -52,13 +52,14 @@ def test_gradients_agree_with_central_differences(sizes, dropout, freeze):
     Y, T = network.loss.targets(y, float), np.empty((n, 3))
     workspace = BlockWorkspace(network, parameters, n)
     theta, differences = parameters.theta.copy(), []
-    gradient = workspace.gradient(X, Y, s, keep, T).copy()
+    gradient = parameters.new_gradient()
+    workspace.gradient(X, Y, s, keep, T, out=gradient)
     for k in range(theta.size):
         losses = []
         for step in (1e-6, -1e-6):
             parameters.theta[...] = theta
             parameters.theta[k] += step
-            workspace.gradient(X, Y, s, keep, T)
+            workspace.gradient(X, Y, s, keep, T, out=np.empty_like(gradient))
             losses.append(network.loss.forward(T, y) @ s)
         differences.append((losses[0] - losses[1]) / 2e-6)
     assert_allclose(gradient, differences, rtol=0, atol=1e-7)
@@ -73,7 +74,8 @@ def test_what_is_not_learnt_is_not_in_theta(freeze, n_learnt, fit_intercept):
     expected = sum(weights + intercepts * fit_intercept for weights, intercepts in learnt)
     assert parameters.theta.size == expected
     before = parameters.values()
-    gradient, views = parameters.gradient()
+    gradient = parameters.new_gradient()
+    views = parameters.views(gradient)
     assert gradient.size == expected
     parameters.theta += 1
     for layer, old, new, of in zip(network.layers, before, parameters.pairs, views):
@@ -87,7 +89,8 @@ def test_what_is_not_learnt_is_not_in_theta(freeze, n_learnt, fit_intercept):
 
 def test_penalty():
     _, parameters = random_network("two layers", freeze="filters")
-    gradient, views = parameters.gradient()
+    gradient = parameters.new_gradient()
+    views = parameters.views(gradient)
     parameters.add_penalty(0.5, gradient)
     for (weights, _), (of_weights, of_intercepts) in zip(parameters.pairs, views):
         if of_weights is not None:
@@ -106,7 +109,8 @@ def test_blocks_of_images_add_up(monkeypatch, n):
     for size in (100, 2):
         monkeypatch.setattr(_network, "block_size", lambda *args, size=size: size)
         workspace, T = BlockWorkspace(network, parameters, n), np.empty((n, 3))
-        gradient = workspace.gradient(X, Y, s, None, T).copy()
+        gradient = parameters.new_gradient()
+        workspace.gradient(X, Y, s, None, T, out=gradient)
         results.append([gradient, T, workspace.outputs(X), workspace.feature_maps(X, 1)])
     for whole, divided in zip(*results):
         assert_allclose(divided, whole, atol=1e-12)
