@@ -171,7 +171,7 @@ def figures(settings, n_seeds):
 def cell(runs):
     """Return the figures of some runs as text."""
     score, seconds, warned = np.mean(runs, axis=0)
-    return f"{score:.3f} ({seconds:.2g} s)" + "!" * (warned > 0.5)
+    return f"{score:.3f} ({seconds:.2g} s)" + ("!" if warned > 0.5 else "")
 
 
 def report(result, settings):
@@ -201,7 +201,7 @@ def main():
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("settings", nargs="*", default=["batch_size=200", "eta=0.003"])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
     print(measure.describe(measure.machine()), end="\n\n")
