@@ -380,7 +380,8 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             n_epochs, tol, start = int(self.max_iter), self.tol, 0
             vars(self).pop("_solver", None)  # a warm start goes on with the weights, not with it
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
-        batch_size = 200 if self.batch_size == "auto" else int(self.batch_size)
+        is_auto = self.batch_size == "auto"
+        batch_size = auto_batch_size(len(samples)) if is_auto else int(self.batch_size)
         batch_size = min(batch_size, len(samples))
         with threads() as map:
             parameters = Parameters(self._network, self._values(), self.freeze, self.fit_intercept)
@@ -481,6 +482,16 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             solver.t = last.t
             solver.memory[...] = last.memory
         return settings, solver
+
+
+def auto_batch_size(n_samples):
+    """Return the number of samples in a step: a sixteenth of all, from 32 to 200.
+
+    With 200 samples in a step, 200 epochs of a few hundred samples are too few steps; see
+    benchmarks/defaults.py. Up to 32 samples make one step: there, a sample of weight two is two
+    samples to the solver.
+    """
+    return min(200, max(32, n_samples // 16))
 
 
 def as_sizes(name, value):

@@ -86,7 +86,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Strength of the L2 penalty on filters and dense weights; intercepts have none.
 
     batch_size : int or "auto", default="auto"
-        Number of samples in a step; "auto" is ``min(200, n_samples)``.
+        Number of samples in a step; "auto" is a sixteenth of the samples, but at least 32 and at
+        most 200, where there are so many.
 
     sampling : {"shuffle", "replacement", "sequential"}, default="shuffle"
         How an epoch visits the n samples: each once in a new random order, n random draws with

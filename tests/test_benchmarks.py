@@ -28,6 +28,8 @@ def test_training(tmp_path):
         assert name in printed
 
 
-@pytest.mark.parametrize("script", ["prediction.py", "memory.py", "scaling.py", "soak.py"])
+@pytest.mark.parametrize(
+    "script", ["prediction.py", "memory.py", "scaling.py", "soak.py", "defaults.py"]
+)
 def test_the_others_tell_how_to_use_them(script):
     assert "usage" in run(script, "--help")

@@ -1086,10 +1086,20 @@ def test_log_probabilities_of_huge_logits_are_finite(digits, labels):
     assert np.isfinite(log_P).all()
 
 
-def test_batches_are_of_200_by_default(scaled_digits):
-    X, y = scaled_digits
-    assert_same_weights(short().fit(X, y), short(batch_size=200).fit(X, y))
-    assert_same_weights(short().fit(X[:150], y[:150]), short(batch_size=150).fit(X[:150], y[:150]))
+@pytest.mark.parametrize(
+    "n, batch_size", [(20, 20), (33, 32), (365, 32), (527, 32), (1000, 62), (3300, 200)]
+)
+def test_by_default_an_epoch_has_16_batches_of_32_to_200_samples(scaled_digits, n, batch_size):
+    X, y = (np.resize(array, (n, *array.shape[1:])) for array in scaled_digits)
+    assert_same_weights(short().fit(X, y), short(batch_size=batch_size).fit(X, y))
+    call = short().partial_fit(X, y, classes=[1, 3])
+    assert_same_weights(call, short(batch_size=batch_size).partial_fit(X, y, classes=[1, 3]))
+
+
+def test_the_default_batch_size_counts_the_samples_that_are_visited(scaled_digits):
+    X, y = (np.resize(array, (1000, *array.shape[1:])) for array in scaled_digits)
+    weight = (np.arange(1000) < 800).astype(float)
+    assert_same_weights(short().fit(X, y, weight), short(batch_size=50).fit(X, y, weight))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # of scikit-learn's check

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @parametrize_with_checks(
     [
         ConvNetRegressor(),
-        ConvNetRegressor(solver="sgd", eta=0.1),
+        ConvNetRegressor(solver="sgd", eta=0.01),
         ConvNetRegressor(solver="lbfgs"),
         ConvNetRegressor(n_filters=(3, 4), hidden_layer_sizes=(5,)),
         ConvNetRegressor(early_stopping=True),
@@ -30,6 +30,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("solver, is_poor", [("adam", True), ("sgd", True), ("lbfgs", False)])
+def test_the_score_after_five_epochs_is_expected_only_of_lbfgs(solver, is_poor):
+    # Five epochs on 200 samples are some thirty steps of a stochastic solver.
+    tags = ConvNetRegressor(solver=solver).__sklearn_tags__()
+    assert tags.regressor_tags.poor_score == is_poor
 
 
 def problem(n=60, shape=(6, 5), n_targets=None, seed=0):
