@@ -96,6 +96,15 @@ def test_signals(tmp_path):
     assert (tmp_path / "signals.png").exists()
 
 
+def test_augmentation(fashion_train, fashion_test, tmp_path):
+    printed = run("plot_augmentation.py", tmp_path)
+    lines = re.findall(r"^with(?:out)? augmentation +(0\.\d+|1\.0+) +(0\.\d+)", printed, re.M)
+    (plain, plain_test), (changed, changed_test) = [map(float, line) for line in lines]
+    assert changed < plain  # the training images are not learnt by heart
+    assert changed_test > plain_test
+    assert (tmp_path / "augmentation.png").exists()
+
+
 def test_out_of_core(fashion_train, fashion_test, tmp_path):
     printed = run("plot_out_of_core.py", tmp_path)
     held = [int(figure) for figure in re.findall(r"at most (\d+) MB", printed)]
