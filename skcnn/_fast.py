@@ -16,8 +16,10 @@ from . import _layout
 # Images go through the convolution layers in groups of this size.
 GROUP = 16
 
-# Where dense weights and their gradient are larger than this, as many images go through the dense
-# layers together as have activations of this size: each piece of the weights is read once for all.
+# In a network of one layer, so many go through the dense layers together, which read the weights
+# once for all of them. Where weights and gradient are larger than a cache, it is as many as have
+# activations of its size.
+TOGETHER = 4
 CACHE_BYTES = 2**18
 
 # The images that are converted at a time.
@@ -222,7 +224,7 @@ def _n_together(network, dtype, n_images):
     # In a network of one layer without pooling, the images go through it one by one.
     of_images = 2 * network.n_dense_inputs * dtype.itemsize
     of_weights = 2 * sum(layer.work for layer in network.denses) * dtype.itemsize
-    together = CACHE_BYTES // of_images if of_weights > CACHE_BYTES else 1
+    together = CACHE_BYTES // of_images if of_weights > CACHE_BYTES else TOGETHER
     return max(1, min(together, n_images)), 1
 
 
