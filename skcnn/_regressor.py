@@ -197,7 +197,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     >>> signals = rng.randn(300, 40)
     >>> peaks = signals.max(axis=1)
     >>> model = ConvNetRegressor(
-    ...     K=1, n_filters=4, pool_size="global", image_shape=(1, 40), eta=0.01, random_state=0
+    ...     K=1, n_filters=4, pool_size="global", image_shape=(1, 40), eta=0.02, random_state=0
     ... )
     >>> model.fit(signals, peaks).score(signals, peaks) > 0.99
     True
