@@ -130,8 +130,8 @@ class Compiled:
         warnings.warn(
             f"numba's cache{where} cannot be used ({type(fault).__name__}: {fault}). The results "
             "are the same, but the loops of skcnn are compiled in every process anew, which takes "
-            f"some seconds: {way_out}set the environment variable NUMBA_CACHE_DIR to a folder that "
-            "may be written to.",
+            f"half a minute: {way_out}set the environment variable NUMBA_CACHE_DIR to a folder "
+            "that may be written to.",
             RuntimeWarning,
         )
 
