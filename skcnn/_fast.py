@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from . import _layout
+from ._network import take_rows
 
 # Images go through the convolution layers in groups of this size.
 GROUP = 16
@@ -164,7 +165,7 @@ class Workspace:
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
         if not are_rows(X, self._dtype):
-            X, Y, s = X[rows], Y.take(rows, axis=0), s.take(rows)
+            X, Y, s = take_rows(X, rows), Y.take(rows, axis=0), s.take(rows)
             rows = np.arange(len(rows))
         data = _loops().Data(as_rows(X, self._dtype), Y, s, rows, self._keep(keep))
         T = np.empty((len(rows), self._network.n_outputs), self._dtype)

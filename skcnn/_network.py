@@ -237,7 +237,7 @@ class BlockWorkspace:
             some = rows[batch]
             factors = None if keep is None else keep[batch]
             of_rows = Y.take(some, axis=0), s.take(some) / len(some), factors, T[batch]
-            images = X[some] if hasattr(X, "toarray") else X.take(some, axis=0)
+            images = take_rows(X, some)
             if len(some) <= self._block_size:
                 gradient = self._visit(images, *of_rows)
             else:
@@ -270,6 +270,11 @@ class BlockWorkspace:
         n_blocks = -(-n // self._block_size)
         ends = [n * k // n_blocks for k in range(n_blocks + 1)]
         return [slice(*pair) for pair in zip(ends, ends[1:])]
+
+
+def take_rows(X, rows):
+    """Return some rows of images; for a dense array, take is three times as fast as indexing."""
+    return X[rows] if hasattr(X, "toarray") else X.take(rows, axis=0)
 
 
 def block_size(network, dtype):

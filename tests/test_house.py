@@ -26,7 +26,7 @@ HOUSE = {
     "_loops": {"typing", "warnings", "numpy", "llvmlite", "numba", "_layout"},
     "_layers": {"math", "numpy", "_arrays"},
     "_network": {"math", "numpy", "_layers"},
-    "_fast": {"functools", "math", "os", "warnings", "numpy", "_layout", "_loops"},
+    "_fast": {"functools", "math", "os", "warnings", "numpy", "_layout", "_loops", "_network"},
     "_objective": {"functools", "itertools", "numpy", "_fast", "_holdout", "_network"},
     "_solvers": {"math", "numpy", "scipy"},
     "_training": {"numpy"},
