@@ -149,18 +149,17 @@ class Workspace:
         for rows in self._chunks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, nothing, nothing.ravel(), np.arange(len(images)), nothing)
-            self._run(data, T[rows], _loops().OUTPUTS)
+            self._run(self._in_loops, data, T[rows], _loops().OUTPUTS)
         return T
 
     def gradient(self, X, Y, s, keep, T, out):
         """Write the outputs into T, and the gradient of the weighted loss, without penalty."""
-        in_loops = self._in_loops._replace(gradient=out)
+        network = self._in_loops._replace(gradient=out)
         for rows in self._chunks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             of_rows = self._keep(None if keep is None else keep[rows])
             data = _loops().Data(images, Y[rows], s[rows], np.arange(len(images)), of_rows)
-            start = rows.start == 0
-            self._run(data, T[rows], _loops().GRADIENT, overwrite=start, in_loops=in_loops)
+            self._run(network, data, T[rows], _loops().GRADIENT, overwrite=rows.start == 0)
 
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
@@ -175,12 +174,14 @@ class Workspace:
             pairs += self._layout.pairs(row, packed_row)
         _layout.pack(pairs)
         steps = alpha, eta, solver.constants, memory, solver.t
-        solver.t = self._run(data, T, getattr(_loops(), solver.rule), batch_size, True, *steps)
+        rule = getattr(_loops(), solver.rule)
+        solver.t = self._run(self._in_loops, data, T, rule, batch_size, True, *steps)
         _layout.unpack(self._packed.pairs + pairs)
         return T
 
     def _run(
         self,
+        network,
         data,
         T,
         rule,
@@ -191,14 +192,12 @@ class Workspace:
         constants=(0.0, 0.0, 0.0),
         memory=None,
         t=0,
-        in_loops=None,
     ):
         """Call the loops; raise `CompilationError` where they cannot be compiled."""
         batch_size = len(data.rows) if batch_size is None else batch_size
         memory = np.empty((0, 0), self._dtype) if memory is None else memory
         steps = alpha, eta, constants, memory, t
         try:
-            network = self._in_loops if in_loops is None else in_loops
             return _loops().run(network, data, T, batch_size, overwrite, rule, *steps)
         except _loops().CompilationError as failure:
             _go_without(failure.__cause__)
