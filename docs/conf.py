@@ -15,6 +15,11 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from docutils import nodes  # noqa: E402
+from docutils.parsers.rst import directives  # noqa: E402
+from sphinx.directives.code import LiteralInclude  # noqa: E402
+from sphinx.directives.other import Include  # noqa: E402
+
 import skcnn  # noqa: E402
 from skcnn.datasets import fetch_fashion_mnist  # noqa: E402
 
@@ -37,6 +42,7 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 nitpicky = True  # a reference that leads nowhere is an error
+suppress_warnings = ["myst.xref_missing"]  # links to files of the repository
 
 # API reference: the types are in the docstrings.
 autodoc_typehints = "none"
@@ -52,9 +58,66 @@ def of_scikit_learn(app, what, name, obj, skip, options):
     return True if is_routing else None
 
 
+# The code that guide/mathematics.rst shows beside the equations: file, and name within it.
+CODE = {
+    "patches": ("_arrays.py", "Patches"),
+    "convolution": ("_arrays.py", "conv_forward"),
+    "convolution, backward": ("_arrays.py", "conv_backward"),
+    "reversed filters": ("_arrays.py", "reversed_filters"),
+    "pooling": ("_arrays.py", "pool_forward"),
+    "pooling, backward": ("_arrays.py", "pool_backward"),
+    "ReLU": ("_arrays.py", "relu_forward"),
+    "ReLU, backward": ("_arrays.py", "relu_backward"),
+    "dense": ("_arrays.py", "dense_forward"),
+    "dense, backward": ("_arrays.py", "dense_backward"),
+    "layer": ("_layers.py", "Convolution.forward"),
+    "layer, backward": ("_layers.py", "Convolution.backward"),
+    "dense layer": ("_layers.py", "Dense.forward"),
+    "initial filters": ("_layers.py", "Convolution.initial"),
+    "initial weights": ("_layers.py", "Dense.initial"),
+    "probabilities": ("_losses.py", "LogLoss.probabilities"),
+    "log-loss": ("_losses.py", "LogLoss.forward"),
+    "log-loss, backward": ("_losses.py", "LogLoss.backward"),
+    "reported loss": ("_losses.py", "clipped"),
+    "loss of labels": ("_losses.py", "LabelLogLoss.forward"),
+    "squared error": ("_losses.py", "SquaredError.forward"),
+    "squared error, backward": ("_losses.py", "SquaredError.backward"),
+    "penalty": ("_network.py", "Parameters.add_penalty"),
+    "SGD": ("_solvers.py", "SGD.step"),
+    "Adam": ("_solvers.py", "Adam.step"),
+}
+
+
+class CodeOf(LiteralInclude):
+    """``.. code-of:: name`` includes the code that ``CODE`` has under a name."""
+
+    def run(self):
+        """Return the nodes of the code, under its file and name."""
+        file, name = CODE[self.arguments[0]]
+        self.arguments = [f"/../skcnn/{file}"]
+        self.options |= {"pyobject": name, "caption": f"{name} in skcnn/{file}", "dedent": None}
+        return super().run()
+
+
+class OfRepository(Include):
+    """``.. of-repository:: FILE.md`` includes a Markdown file of the repository, if it is there."""
+
+    def run(self):
+        """Return the nodes of the file, or a section without text."""
+        path = ROOT / self.arguments[0]
+        if not path.exists():
+            title = nodes.title(text=path.stem.capitalize())
+            return [nodes.section("", title, ids=[path.stem.lower()])]
+        self.arguments = [f"/../{path.name}"]
+        self.options["parser"] = directives.parser_name("myst_parser.sphinx_")
+        return super().run()
+
+
 def setup(app):
-    """Connect the functions above."""
+    """Connect what is defined above."""
     app.connect("autodoc-skip-member", of_scikit_learn)
+    app.add_directive("code-of", CodeOf)
+    app.add_directive("of-repository", OfRepository)
 
 
 # Other projects: the few objects that are referred to are listed in docs/inventories, so that the

@@ -43,7 +43,7 @@ def test_the_tutorial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SKCNN_FAST", "0")
     scope, n_run = {}, 0
-    with joblib.parallel_config("threading"):  # starting processes takes longer than the search
+    with joblib.parallel_config("sequential"):  # processes take longer to start
         for line, block in blocks():
             if is_available(block):
                 # Blank lines first, so that an error names the line of the page.
