@@ -47,6 +47,7 @@ suppress_warnings = ["myst.xref_missing"]  # links to files of the repository
 # API reference: the types are in the docstrings.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autosummary_generate = True
 numpydoc_show_class_members = False
 nitpick_ignore_regex = [("std:ref", "r2_score|accuracy_score")]  # in scikit-learn's docstrings

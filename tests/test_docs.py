@@ -1,0 +1,76 @@
+"""The documentation's tables and its list of code agree with the repository."""
+
+import ast
+import csv
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import skcnn
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+
+
+def test_the_speeds_of_the_readme_are_those_of_the_documentation():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"<!-- speed-table -->\n(.*?)<!-- end -->", text, re.S)
+    header, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()
+    )
+    with (DOCS / "tables" / "speed.csv").open(newline="", encoding="utf-8") as file:
+        measured = {row["cell"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 5
+    for name, *figures in rows:
+        assert dict(zip(header[1:], figures)).items() <= measured[name].items()
+
+
+def test_every_public_name_is_in_the_reference():
+    modules = ["skcnn.datasets", "skcnn.augmentation"]
+    names = [name for name in skcnn.__all__ if name[0].isupper() and not name.isupper()]
+    names += [name for module in modules for name in importlib.import_module(module).__all__]
+    listed = (DOCS / "api" / "index.rst").read_text(encoding="utf-8").split()
+    for name in names:
+        assert name in listed or f"skcnn.{name}" in listed, name
+
+
+def test_all_that_the_page_of_mathematics_shows_exists():
+    tree = ast.parse((DOCS / "conf.py").read_text(encoding="utf-8"))
+    (code,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "CODE"
+    )
+    shown = re.findall(
+        r"^\.\. code-of:: (.+)$",
+        (DOCS / "guide" / "mathematics.rst").read_text(encoding="utf-8"),
+        re.M,
+    )
+    assert sorted(shown) == sorted(code)
+    for file, name in code.values():
+        nodes = ast.parse((Path(skcnn.__file__).parent / file).read_text(encoding="utf-8")).body
+        for part in name.split("."):
+            (found,) = (node for node in nodes if getattr(node, "name", None) == part)
+            nodes = found.body
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_tables_are_written_from_a_run():
+    program = (
+        "import sys; sys.path.insert(0, 'benchmarks'); import tables; "
+        "print(tables.cells({'microseconds_a_sample': "
+        "{'a': {'skcnn, NumPy': [1, 2, 3], 'C': [10.04]}, 'b': {'JAX': [0.1234]}}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    header, rows = ast.literal_eval(done.stdout)
+    assert header == ["cell", "C", "JAX", "skcnn"]
+    assert rows == [["a", "10.0", "", "2.00"], ["b", "", "0.123", ""]]
