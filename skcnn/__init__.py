@@ -2,7 +2,8 @@
 
 from ._classifier import ConvNetClassifier
 from ._regressor import ConvNetRegressor
+from ._saving import TRUSTED_TYPES
 from ._scaler import ImageScaler
 
-__all__ = ["ConvNetClassifier", "ConvNetRegressor", "ImageScaler"]
+__all__ = ["ConvNetClassifier", "ConvNetRegressor", "ImageScaler", "TRUSTED_TYPES"]
 __version__ = "0.1.0"

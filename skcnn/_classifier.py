@@ -418,7 +418,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             Probabilities, in the order of ``classes_``; of several labels, that of each.
         """
         T = self._outputs(X)
-        return self._network.loss.probabilities(T)
+        return self._loss.probabilities(T)
 
     @quietly
     def predict_log_proba(self, X):
@@ -436,7 +436,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             Log-probabilities, in nats, in the order of ``classes_``.
         """
         T = self._outputs(X)
-        return self._network.loss.consistent_log_probabilities(T)
+        return self._loss.consistent_log_probabilities(T)
 
     @quietly
     def predict(self, X):
@@ -454,7 +454,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             Class labels; or 1 for each label that is more probable than not, else 0.
         """
         T = self._outputs(X)  # first: it checks that the classifier is fitted
-        y = self._network.loss.most_probable(T)
+        y = self._loss.most_probable(T)
         return self.classes_[y] if y.ndim == 1 else y
 
     score = quietly(ClassifierMixin.score)
@@ -479,7 +479,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             self._check_kind(several)
         self._has_labels = several
         if several:
-            return self._set_labels(y.shape[1], resume, classes)
+            self._set_labels(y.shape[1], resume, classes)
+            return
         if stream:
             _check_partial_fit_first_call(self, classes)
         else:
@@ -498,7 +499,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 "ConvNetClassifier needs at least two classes, but got "
                 f"{'one class' if n_classes else 'none'}: {self.classes_.tolist()}."
             )
-        return LogLoss(1 if n_classes == 2 else n_classes)
+
+    @property
+    def _loss(self):
+        n = len(self.classes_)
+        return LabelLogLoss(n) if self._has_labels else LogLoss(1 if n == 2 else n)
 
     def _check_kind(self, several):
         """Refuse several labels for each sample where the model has classes, and vice versa."""
@@ -527,7 +532,6 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"y has {n_labels} labels, but the model to go on with has {len(self.classes_)}."
             )
         self.classes_ = labels
-        return LabelLogLoss(n_labels)
 
     def _encode(self, y):
         """Return the indices of labels in ``classes_``; of several labels, 0 or 1 for each."""

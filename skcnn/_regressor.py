@@ -344,6 +344,9 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             self._encode(y)
         else:
             self._target_shape = y.shape[1:]
+
+    @property
+    def _loss(self):
         return SquaredError(int(np.prod(self._target_shape)))
 
     def _encode(self, y):

@@ -12,6 +12,7 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 
 from . import _images
 from ._failure import all_or_nothing, quietly
+from ._saving import Saved
 from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
@@ -35,7 +36,7 @@ def _unless_images(method):
     return wrapper
 
 
-class ImageScaler(StandardScaler):
+class ImageScaler(Saved, StandardScaler):
     r"""Standardise images by removing the mean and scaling to unit variance.
 
     On rows of values (n_samples, n_features) this is
@@ -255,6 +256,7 @@ class ImageScaler(StandardScaler):
                 for name in (*_STATISTICS, "image_shape_"):
                     vars(scaler).pop(name, None)
                 scaler._as_rows = as_rows
+                scaler._sample_shape = shape  # of X as it came: None for rows
                 scaler._fitted_with = {"per": self.per, "image_shape": self.image_shape}
             if as_rows:
                 if not first_call:  # scikit-learn changes some of these in place

@@ -14,6 +14,7 @@ HOUSE = {
     "_images": {"contextlib", "math", "numbers", "numpy"},
     "_availability": {"functools", "types", "sklearn"},
     "_failure": {"contextlib", "functools", "operator", "numpy"},
+    "_saving": {"__version__"},
     "_holdout": {"hashlib", "numpy"},
     "_threads": {
         *("collections", "concurrent", "contextlib", "contextvars", "functools", "os"),
@@ -33,7 +34,7 @@ HOUSE = {
     "_base": {
         *("copy", "functools", "numbers", "warnings", "numpy", "sklearn"),
         *("_failure", "_holdout", "_images", "_network", "_objective", "_solvers", "_threads"),
-        *("_training", "_weights"),
+        *("_saving", "_training", "_weights"),
     },
     "_classifier": {
         *("numbers", "numpy", "sklearn"),
@@ -41,7 +42,8 @@ HOUSE = {
     },
     "_regressor": {"numpy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {
-        *("copy", "functools", "numpy", "scipy", "sklearn", "_failure", "_images", "_weights"),
+        *("copy", "functools", "numpy", "scipy", "sklearn"),
+        *("_failure", "_images", "_saving", "_weights"),
     },
     "_progress": {"contextlib", "sys"},
     "_download": {
@@ -57,7 +59,7 @@ HOUSE = {
         *("tomllib", "zlib", "numpy", "sklearn", "_download", "_image_files"),
     },
     "augmentation": {"numbers", "numpy", "sklearn"},
-    "__init__": {"_classifier", "_regressor", "_scaler"},
+    "__init__": {"_classifier", "_regressor", "_saving", "_scaler"},
 }
 
 FILES = sorted(Path(skcnn.__file__).parent.glob("*.py"))
