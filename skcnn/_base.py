@@ -428,8 +428,24 @@ class BaseConvNet(Saved, CallbackSupportMixin, BaseEstimator):
                 "max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
                 ConvergenceWarning,
             )
+        if not stream and monitor.n_epochs > 0:
+            self._warn_of_dead_layers(parameters.values())
         self.t_ += len(samples) * monitor.n_epochs
         return parameters.values(), monitor.curves
+
+    def _warn_of_dead_layers(self, values):
+        """Warn of layers whose intercepts, which have no penalty, are still 0, as they began."""
+        if self.solver == "lbfgs" or self.freeze == "filters" or not self.fit_intercept:
+            return
+        for layer, (_, b) in enumerate(values[: len(self._network.convolutions)]):
+            if not b.any():
+                warnings.warn(
+                    f"No gradient has reached the filters of convolution layer {layer}: with their "
+                    "initial values, no sample has a response above 0 that the output depends on. "
+                    "Standardise the images, with ImageScaler for example, or try more filters "
+                    f"than n_filters={self.n_filters}, or another random_state.",
+                    ConvergenceWarning,
+                )
 
     def _augmentation(self):
         """Return ``augment`` as one callable, or None."""

@@ -338,6 +338,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             or ``dropout`` with solver "lbfgs"), if the data are not what a classifier can learn
             from, if parameters ask for another network than the one a warm start goes on with, or
             if training diverges. The classifier is then what it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training reached ``max_iter`` epochs before it settled; or if no gradient of "adam"
+            or "sgd" has reached any filter of a layer, as no sample had a response above 0.
         """
         return self._train(X, y, sample_weight, X_val, y_val)
 
