@@ -21,6 +21,7 @@ from ._objective import Objective, Pool
 from ._saving import Saved
 from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor, curves_of
+from ._typing import Array, MaybeSparse
 from ._weights import check_sample_weight
 
 LARGEST_FLOAT = float(np.finfo(np.float64).max)
@@ -74,7 +75,7 @@ class BaseConvNet(Saved, CallbackSupportMixin, BaseEstimator):
     }
 
     @quietly
-    def feature_maps(self, X, layer=0):
+    def feature_maps(self, X: MaybeSparse, layer: int = 0) -> Array:
         """Return the responses of the filters after ReLU, before pooling.
 
         Parameters

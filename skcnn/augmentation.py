@@ -11,6 +11,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from ._typing import Array
+
 __all__ = ["flip_left_right", "jitter", "shift"]
 
 # The classes have lower-case names (hence N801) because they stand where a function may stand. They
@@ -46,10 +48,10 @@ class shift(BaseEstimator):  # noqa: N801
 
     _parameter_constraints: dict = {"pixels": [Interval(Integral, 0, None, closed="left")]}
 
-    def __init__(self, pixels=1):
+    def __init__(self, pixels: int = 1) -> None:
         self.pixels = pixels
 
-    def __call__(self, images, random_state):
+    def __call__(self, images: Array, random_state: np.random.RandomState) -> Array:
         """Return shifted copies of images of shape (n, H, W, C)."""
         self._validate_params()
         n, H, W, _ = images.shape
@@ -89,10 +91,10 @@ class flip_left_right(BaseEstimator):  # noqa: N801
 
     _parameter_constraints: dict = {"p": [Interval(Real, 0, 1, closed="both")]}
 
-    def __init__(self, p=0.5):
+    def __init__(self, p: float = 0.5) -> None:
         self.p = p
 
-    def __call__(self, images, random_state):
+    def __call__(self, images: Array, random_state: np.random.RandomState) -> Array:
         """Return copies of images of shape (n, H, W, C), some of them mirrored."""
         self._validate_params()
         mirrored = random_state.uniform(size=len(images)) < self.p
@@ -139,11 +141,11 @@ class jitter(BaseEstimator):  # noqa: N801
         "contrast": [Interval(Real, 0, 1, closed="both")],
     }
 
-    def __init__(self, brightness=0.1, contrast=0.1):
+    def __init__(self, brightness: float = 0.1, contrast: float = 0.1) -> None:
         self.brightness = brightness
         self.contrast = contrast
 
-    def __call__(self, images, random_state):
+    def __call__(self, images: Array, random_state: np.random.RandomState) -> Array:
         """Return images of shape (n, H, W, C) with other brightness and contrast."""
         self._validate_params()
         if images.dtype.kind != "f":

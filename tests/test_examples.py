@@ -127,6 +127,15 @@ def test_export_to_onnx(tmp_path):
     assert "    label: tensor(string), ['n']" in printed
 
 
+def test_grid_search_on_dask(tmp_path):
+    pytest.importorskip("distributed")
+    printed = run("grid_search_on_dask.py", tmp_path)
+    assert printed.startswith("2 workers\n")
+    accuracies = re.findall(r"accuracy (\d\.\d+)", printed)
+    assert len(accuracies) == 3
+    assert min(map(float, accuracies)) > 0.93
+
+
 def test_the_ten_lines_of_the_readme():
     text = (ROOT / "README.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", text, re.S)
