@@ -118,7 +118,7 @@ def to_onnx(estimator, *, dtype=np.float32, input_dtype=None, input_shape=None):
         outputs = {"variable": (dtype, shape)}
     elif isinstance(last, ConvNetClassifier):
         labels, T = _labels(last), _outputs(graph, last, X, dtype)
-        _predict(graph, last, T, labels, ("label", "probabilities"))
+        _predict(graph, last, T, dtype, labels, ("label", "probabilities"))
         n = len(last.classes_)
         of_label = (np.int64, (n,)) if labels is None else (labels.dtype, ())
         outputs = {"label": of_label, "probabilities": (dtype, (n,))}
@@ -171,6 +171,10 @@ def register_converters():
     computed in float32, and outputs are float64 where ``X`` is. Predictions of a regressor have the
     shape (n, n_targets) for one target too, which is what skl2onnx asks for.
 
+    Of a Pipeline in a CalibratedClassifierCV, whatever its classifier, skl2onnx calibrates the
+    probabilities where scikit-learn calibrates the logits. Let the scaler be a step before the
+    CalibratedClassifierCV, or pass the option of the second example.
+
     Examples
     --------
     >>> from skcnn.onnx import register_converters
@@ -178,6 +182,11 @@ def register_converters():
     >>> exported = skl2onnx.to_onnx(  # doctest: +SKIP
     ...     calibrated, X[:1], options={"zipmap": False}
     ... )
+    >>> options = {  # doctest: +SKIP
+    ...     CalibratedClassifierCV: {"zipmap": False},
+    ...     ConvNetClassifier: {"zipmap": False, "raw_scores": True},
+    ... }
+    >>> exported = skl2onnx.to_onnx(calibrated_pipeline, X[:1], options=options)  # doctest: +SKIP
     """
     try:
         import skl2onnx
@@ -314,14 +323,17 @@ def _outputs(graph, model, X, dtype):
     return A
 
 
-def _predict(graph, classifier, T, labels, out, raw_scores=False):
-    """Add the labels and the probabilities of logits T, with the names ``out``.
+def _predict(graph, classifier, T, dtype, labels, out, raw_scores=False):
+    """Add the labels and the probabilities of logits T of a dtype, with the names ``out``.
 
     ``labels`` are those of the classes, or None for several labels for each sample.
     """
-    activation = "Softmax" if classifier._loss.activation == "SOFTMAX" else "Sigmoid"
+    activation = "Sigmoid" if labels is None else "Softmax"
     if len(classifier.intercepts_[-1]) == 1:
-        T = graph.add("Concat", graph.add("Neg", T), T, axis=1)  # of both classes
+        # sigmoid(T) is softmax(-T/2, T/2), in which small probabilities are exact: the Sigmoid of
+        # onnxruntime is 0 below 1e-7, and OneVsRestClassifier divides by the sum of some.
+        factor = 1 if raw_scores else 1 / 2
+        T = graph.add("MatMul", T, np.array([[-factor, factor]], dtype))
     if labels is None:
         graph.cast(graph.add("Relu", graph.add("Sign", T)), np.int64, out=out[0])
     else:
@@ -411,7 +423,7 @@ def _convert_scaler(scope, operator, container):
     """Converter of skl2onnx: add a scaler."""
     graph, (X,), (out,) = _PartOfGraph(scope, container), operator.inputs, operator.outputs
     scaler, shape = operator.raw_operator, X.type.shape[1:]
-    shape = shape if len(shape) > 1 else (scaler.n_features_in_,)
+    shape = _input_shape([scaler], shape if len(shape) > 1 else [scaler.n_features_in_])
     graph.cast(_scale(graph, scaler, X.full_name, shape), _float_of(out), out=out.full_name)
 
 
@@ -428,12 +440,12 @@ def _convert_classifier(scope, operator, container):
     classifier, out = operator.raw_operator, operator.outputs
     options = container.get_options(classifier, {"raw_scores": False, "nocl": False})
     T = _outputs(graph, classifier, X.full_name, np.float32)
-    T = graph.cast(T, _float_of(out[1]))
-    labels = _labels(classifier)
+    dtype = _float_of(out[1])
+    T, labels = graph.cast(T, dtype), _labels(classifier)
     if options["nocl"] and labels is not None:
         labels = np.arange(len(labels))
     names = [variable.full_name for variable in out]
-    _predict(graph, classifier, T, labels, names, options["raw_scores"])
+    _predict(graph, classifier, T, dtype, labels, names, options["raw_scores"])
 
 
 def _float_of(variable):

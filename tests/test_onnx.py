@@ -12,6 +12,7 @@ from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -166,17 +167,20 @@ def test_any_number_of_images(digits, fitted):
         assert outputs["probabilities"].shape == (n, 2)
 
 
-@pytest.mark.parametrize("labels", [[1, 3], [True, False], [1.0, 3.0], ["one", "three"]], ids=str)
-@pytest.mark.parametrize("of_objects", [False, True])
-def test_labels(digits, labels, of_objects):
+@pytest.mark.parametrize(
+    "labels, dtype",
+    [
+        *[([1, 3], kind) for kind in ("i8", "i2", "u1", "f8", "f4")],
+        ([False, True], bool),
+        *[(["one", "three"], kind) for kind in ("U5", object)],
+    ],
+)
+def test_labels(digits, labels, dtype):
     images, target = digits
-    y = np.array(labels, dtype=object if of_objects else None)[(target == 3).astype(int)]
-    if of_objects and not isinstance(labels[0], str):
-        return  # scikit-learn takes such y for strings or refuses them
-    model = ConvNetClassifier(**OPTIONS).fit(images, y)
+    model = ConvNetClassifier(**OPTIONS).fit(images, np.array(labels, dtype)[(target == 3) * 1])
     label = run(to_onnx(model), images.astype(np.float32))["label"]
     assert label.dtype == (object if isinstance(labels[0], str) else np.int64)
-    assert np.mean(label == model.predict(images)) > 0.99
+    assert_array_equal(label, model.predict(images))
 
 
 def test_the_most_probable_label_is_the_first_of_equals(digits):
@@ -186,6 +190,13 @@ def test_the_most_probable_label_is_the_first_of_equals(digits):
         model.coefs_[0][...] = model.intercepts_[0][...] = 0
         label = run(to_onnx(model), images.astype(np.float32))["label"]
         assert_array_equal(label, model.predict(images))
+
+
+def test_small_probabilities_are_exact(digits, fitted):
+    X = 10 * digits[0].astype(np.float32)
+    P = fitted.predict_proba(X)
+    assert P.min() < 1e-12
+    assert_allclose(run(to_onnx(fitted), X)["probabilities"], P, rtol=1e-3, atol=1e-37)
 
 
 @pytest.mark.parametrize("with_mean", [True, False])
@@ -261,12 +272,12 @@ def test_without_the_libraries(fitted, monkeypatch):
         to_onnx(fitted)
 
 
-def convert(model, X, **options):
+def convert(model, X, by_type=None, **options):
     """Convert by skl2onnx, without its zipmap, and return the outputs of onnxruntime."""
     skl2onnx = pytest.importorskip("skl2onnx")
     register_converters()
     options = {"zipmap": False, **options} if hasattr(model, "classes_") else None
-    return run(skl2onnx.to_onnx(model, X[:1], options=options), X)
+    return run(skl2onnx.to_onnx(model, X[:1], options=by_type or options), X)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -329,6 +340,17 @@ def test_skl2onnx_converts_a_calibrated_classifier(digits, method, several):
     assert_allclose(found, model.predict_proba(X), atol=tolerance)
 
 
+def test_skl2onnx_converts_a_calibrated_pipeline(digits):
+    X, y = several_classes(digits)
+    network = ConvNetClassifier(n_filters=2, **OPTIONS)
+    model = CalibratedClassifierCV(make_pipeline(ImageScaler(), network), cv=2).fit(X, y)
+    options = {
+        CalibratedClassifierCV: {"zipmap": False},
+        ConvNetClassifier: {"zipmap": False, "raw_scores": True},
+    }
+    check(model, X, convert(model, X, options), 1e-5)
+
+
 def test_skl2onnx_converts_what_has_networks_as_parts(digits):
     X, y = several_classes(digits)
     network = ConvNetClassifier(n_filters=2, **OPTIONS)
@@ -338,7 +360,7 @@ def test_skl2onnx_converts_what_has_networks_as_parts(digits):
         [("a", network), ("b", LogisticRegression(C=0.001))], voting="soft", flatten_transform=False
     )
     search = GridSearchCV(network, {"K": [1, 3]}, cv=2)
-    for model in (scaled, voting, search):
+    for model in (scaled, voting, search, OneVsRestClassifier(network)):
         check(model.fit(rows, y), rows, convert(model, rows), 1e-5)
     regressors = VotingRegressor([("a", ConvNetRegressor(**OPTIONS))]).fit(rows, y)
     (found,) = convert(regressors, rows).values()
