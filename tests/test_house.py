@@ -1,8 +1,13 @@
-"""Which module may import which."""
+"""Which module may import which.
+
+``python tests/test_house.py`` draws the picture of CONTRIBUTING.md anew.
+"""
 
 import ast
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -68,6 +73,7 @@ HOUSE = {
 }
 TYPES = {"collections", "typing", "_typing"}  # for annotations, which any module may have
 
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 FILES = sorted(Path(skcnn.__file__).parent.glob("*.py"))
 
 
@@ -115,3 +121,41 @@ def modules_after(statement):
 def test_importing_the_package_loads_what_scikit_learn_loads_and_no_more():
     by_scikit_learn = modules_after("import sklearn.base, sklearn.preprocessing")
     assert modules_after("import skcnn") - by_scikit_learn == {"skcnn"}
+
+
+def picture():
+    """Each module with those that it imports, by storeys: a module stands on those below it."""
+    below = {module: sorted(HOUSE[module] & {*HOUSE}) for module in HOUSE}
+    storey = {}
+    for module in HOUSE:  # those that it imports come before it
+        storey[module] = max((storey[other] + 1 for other in below[module]), default=0)
+    lines = []
+    for number in range(max(storey.values()), 0, -1):
+        here = [module for module in HOUSE if storey[module] == number]
+        lines += [*(f"{module:14}{' '.join(below[module])}" for module in here), ""]
+    ground = "on the ground: " + " ".join(module for module in HOUSE if storey[module] == 0)
+    lines += textwrap.wrap(ground, 90, subsequent_indent=" " * 14)
+    return "\n".join(lines) + "\n"
+
+
+def with_picture(text):
+    """The text of CONTRIBUTING.md, with the picture of now."""
+    head, _, rest = text.partition("```text\n")
+    return head + "```text\n" + picture() + "```" + rest.partition("```")[2]
+
+
+def test_the_picture_for_contributors_is_of_this_house():
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    assert text == with_picture(text)
+
+
+def test_contributors_are_told_of_files_that_exist():
+    text = CONTRIBUTING.read_text(encoding="utf-8").replace(picture(), "")
+    paths = re.findall(r"`((?:skcnn|tests|docs|examples|benchmarks|\.ci)/[\w./]*)`", text)
+    assert len(paths) > 10
+    for path in paths:
+        assert (CONTRIBUTING.parent / path).exists(), path
+
+
+if __name__ == "__main__":
+    CONTRIBUTING.write_text(with_picture(CONTRIBUTING.read_text("utf-8")), "utf-8")
