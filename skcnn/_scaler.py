@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from . import _images
+from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, quietly
 from ._weights import check_sample_weight
 
@@ -35,7 +36,7 @@ def _unless_images(method):
     return wrapper
 
 
-class ImageScaler(StandardScaler):
+class ImageScaler(HasDocumentation, StandardScaler):
     r"""Standardise images by removing the mean and scaling to unit variance.
 
     On rows of values (n_samples, n_features) this is

@@ -12,6 +12,7 @@ import skcnn
 # Each module, with what it may import: only modules above it in this list, and libraries.
 HOUSE = {
     "_images": {"contextlib", "math", "numbers", "numpy"},
+    "_documentation": set(),
     "_availability": {"functools", "types", "sklearn"},
     "_failure": {"contextlib", "functools", "operator", "numpy"},
     "_holdout": {"hashlib", "numpy"},
@@ -32,8 +33,8 @@ HOUSE = {
     "_training": {"numpy"},
     "_base": {
         *("copy", "functools", "numbers", "warnings", "numpy", "sklearn"),
-        *("_failure", "_holdout", "_images", "_network", "_objective", "_solvers", "_threads"),
-        *("_training", "_weights"),
+        *("_documentation", "_failure", "_holdout", "_images", "_network", "_objective"),
+        *("_solvers", "_threads", "_training", "_weights"),
     },
     "_classifier": {
         *("numbers", "numpy", "sklearn"),
@@ -41,7 +42,18 @@ HOUSE = {
     },
     "_regressor": {"numpy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {
-        *("copy", "functools", "numpy", "scipy", "sklearn", "_failure", "_images", "_weights"),
+        *("copy", "functools", "numpy", "scipy", "sklearn"),
+        *("_documentation", "_failure", "_images", "_weights"),
+    },
+    "_displays": {
+        "copy",
+        "math",
+        "numpy",
+        "sklearn",
+        "matplotlib",
+        "_base",
+        "_images",
+        "_training",
     },
     "_progress": {"contextlib", "sys"},
     "_download": {
@@ -56,8 +68,8 @@ HOUSE = {
         *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile"),
         *("tomllib", "zlib", "numpy", "sklearn", "_download", "_image_files"),
     },
-    "augmentation": {"numbers", "numpy", "sklearn"},
-    "__init__": {"_classifier", "_regressor", "_scaler"},
+    "augmentation": {"numbers", "numpy", "sklearn", "_documentation"},
+    "__init__": {"_classifier", "_displays", "_regressor", "_scaler"},
 }
 
 FILES = sorted(Path(skcnn.__file__).parent.glob("*.py"))
@@ -87,7 +99,9 @@ def test_an_import_points_up_this_list_and_never_back():
         assert HOUSE[module] & {*modules} <= {*modules[:k]}
 
 
-@pytest.mark.parametrize("library", ["PIL", "numba", "llvmlite", "pooch", "threadpoolctl"])
+@pytest.mark.parametrize(
+    "library", ["PIL", "matplotlib", "numba", "llvmlite", "pooch", "threadpoolctl"]
+)
 def test_a_library_is_imported_in_one_file(library):
     assert sum(library in imported for imported in HOUSE.values()) == 1
 
