@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images, _solvers
+from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, quietly, shallow_copy
 from ._holdout import hold_out
 from ._network import Network, Parameters
@@ -33,7 +34,7 @@ AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 SIZES = [AT_LEAST_1, tuple, list]  # one for all layers, or one for each
 
 
-class BaseConvNet(Saved, CallbackSupportMixin, BaseEstimator):
+class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
     """Convolutional network; subclasses turn its outputs into predictions.
 
     It has the parameters, the fitted attributes but those of targets, and the training, `_train`. A
@@ -99,13 +100,17 @@ class BaseConvNet(Saved, CallbackSupportMixin, BaseEstimator):
             If there is no such layer.
         """
         check_is_fitted(self)
+        self._check_layer(layer)
+        return self._apply(partial(Pool.feature_maps, layer=layer), X)
+
+    def _check_layer(self, layer):
+        """Refuse what is not the number of a convolution layer."""
         n_layers = len(self._network.convolutions)
         if not _images.is_whole_number(layer) or not 0 <= layer < n_layers:
             raise ValueError(
                 f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}: the network has "
                 f"{n_layers} convolution layers."
             )
-        return self._apply(partial(Pool.feature_maps, layer=layer), X)
 
     def _store(self, parameters):
         """Set each argument of a constructor as an attribute of its name, as scikit-learn asks."""

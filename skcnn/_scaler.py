@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from . import _images
+from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, checked, quietly
 from ._saving import Saved
 from ._typing import Array, ImageShape, MaybeSparse
@@ -38,7 +39,7 @@ def _unless_images(method: Any) -> Any:
     return wrapper
 
 
-class ImageScaler(Saved, StandardScaler):
+class ImageScaler(HasDocumentation, Saved, StandardScaler):
     r"""Standardise images by removing the mean and scaling to unit variance.
 
     On rows of values (n_samples, n_features) this is

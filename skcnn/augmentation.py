@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from ._documentation import HasDocumentation
 from ._typing import Array
 
 __all__ = ["flip_left_right", "jitter", "shift"]
@@ -19,7 +20,7 @@ __all__ = ["flip_left_right", "jitter", "shift"]
 # are estimators so that they can be cloned, and that a grid search can set `augment__pixels`.
 
 
-class shift(BaseEstimator):  # noqa: N801
+class shift(HasDocumentation, BaseEstimator):  # noqa: N801
     """Move each image by whole pixels, up or down and left or right.
 
     Both offsets of an image are drawn uniformly from ``-pixels, ..., pixels``. Zeros are moved in,
@@ -66,7 +67,7 @@ class shift(BaseEstimator):  # noqa: N801
         return shifted
 
 
-class flip_left_right(BaseEstimator):  # noqa: N801
+class flip_left_right(HasDocumentation, BaseEstimator):  # noqa: N801
     """Mirror some of the images: their columns are reversed.
 
     Parameters
@@ -103,7 +104,7 @@ class flip_left_right(BaseEstimator):  # noqa: N801
         return flipped
 
 
-class jitter(BaseEstimator):  # noqa: N801
+class jitter(HasDocumentation, BaseEstimator):  # noqa: N801
     """Change brightness and contrast: ``contrast_factor * image + brightness_offset``.
 
     The factor of an image is drawn uniformly from ``1 - contrast`` to ``1 + contrast``, and its

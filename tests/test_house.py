@@ -18,6 +18,7 @@ import skcnn
 HOUSE = {
     "_typing": {"numpy"},
     "_images": {"contextlib", "math", "numbers", "numpy"},
+    "_documentation": set(),
     "_availability": {"functools", "types", "sklearn"},
     "_failure": {"contextlib", "functools", "operator", "numpy", "sklearn"},
     "_saving": {"__version__"},
@@ -39,8 +40,8 @@ HOUSE = {
     "_training": {"numpy"},
     "_base": {
         *("copy", "functools", "numbers", "warnings", "numpy", "sklearn"),
-        *("_failure", "_holdout", "_images", "_network", "_objective", "_solvers", "_threads"),
-        *("_saving", "_training", "_weights"),
+        *("_documentation", "_failure", "_holdout", "_images", "_network", "_objective"),
+        *("_saving", "_solvers", "_threads", "_training", "_weights"),
     },
     "_classifier": {
         *("numbers", "numpy", "sklearn"),
@@ -49,7 +50,10 @@ HOUSE = {
     "_regressor": {"numpy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {
         *("copy", "functools", "numpy", "scipy", "sklearn"),
-        *("_failure", "_images", "_saving", "_weights"),
+        *("_documentation", "_failure", "_images", "_saving", "_weights"),
+    },
+    "_displays": {
+        *("copy", "math", "numpy", "sklearn", "matplotlib", "_base", "_images", "_training"),
     },
     "_progress": {"contextlib", "sys"},
     "_download": {
@@ -68,8 +72,8 @@ HOUSE = {
         *("contextlib", "gzip", "importlib", "math", "numbers", "os", "tarfile"),
         *("tomllib", "zlib", "numpy", "sklearn", "_download", "_image_files"),
     },
-    "augmentation": {"numbers", "numpy", "sklearn"},
-    "__init__": {"_classifier", "_regressor", "_saving", "_scaler"},
+    "augmentation": {"numbers", "numpy", "sklearn", "_documentation"},
+    "__init__": {"_classifier", "_displays", "_regressor", "_saving", "_scaler"},
 }
 TYPES = {"collections", "typing", "_typing"}  # for annotations, which any module may have
 
@@ -103,7 +107,8 @@ def test_an_import_points_up_this_list_and_never_back():
 
 
 @pytest.mark.parametrize(
-    "library", ["PIL", "numba", "llvmlite", "onnx", "pooch", "skl2onnx", "threadpoolctl"]
+    "library",
+    ["PIL", "matplotlib", "numba", "llvmlite", "onnx", "pooch", "skl2onnx", "threadpoolctl"],
 )
 def test_a_library_is_imported_in_one_file(library):
     assert sum(library in imported for imported in HOUSE.values()) == 1
