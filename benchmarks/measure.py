@@ -1,6 +1,7 @@
 """Comparable times: measured in turn, in one process, as medians and ratios."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -87,6 +88,14 @@ def in_turn(runs, repeats):
 def median(times):
     """Return the median, or None of nothing."""
     return statistics.median(times) if times else None
+
+
+def median_text(times):
+    """Return the median with three digits."""
+    value = median(times)
+    if value is None:
+        return ""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 
 def ratio(times, slower, faster):

@@ -45,19 +45,12 @@ def time_cell(cell, names, n_images, seconds, repeats):
     return measure.per_sample(runs, seconds, repeats)
 
 
-def median_text(times):
-    """Return the median with three digits."""
-    value = measure.median(times)
-    if value is None:
-        return ""
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
-
-
 def report_times(cells):
     """Print the medians of cells, {name: {peer: times}}."""
     columns = [name for name in TRAINERS if any(name in times for times in cells.values())]
     rows = [
-        [name, *(median_text(t.get(column)) for column in columns)] for name, t in cells.items()
+        [name, *(measure.median_text(t.get(column)) for column in columns)]
+        for name, t in cells.items()
     ]
     print("\n\nMicroseconds a sample:\n")
     print(measure.table(["", *columns], rows))

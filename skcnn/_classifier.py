@@ -144,7 +144,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     n_features_in_ : int
         Number of values of an image, H * W * C.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where ``X`` had names that are all strings.
 
     image_shape_ : tuple
@@ -182,11 +182,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     best_loss_ : float
         Smallest value of ``loss_curve_``; nan before any.
 
-    loss_curve_ : list of float, of length n_iter_
+    loss_curve_ : list of float, of length ``n_iter_``
         Log-loss, in nats, without the penalty: the mean over an epoch, each sample as it is
         visited, before its update. With solver "lbfgs" it is that after each iteration.
 
-    accuracy_curve_ : list of float, of length n_iter_
+    accuracy_curve_ : list of float, of length ``n_iter_``
         Accuracy, likewise.
 
     validation_loss_curve_, validation_accuracy_curve_ : list of float

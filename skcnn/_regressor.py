@@ -44,7 +44,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     dropout : float, default=0.0
         Part of the inputs of each dense layer that is left out in a training step, at least 0 and
-        less than 1 [4]_. Not for solver "lbfgs".
+        less than 1 [3]_. Not for solver "lbfgs".
 
     augment : callable, or tuple or list of callables, or None, default=None
         Changes the images of each batch in training: ``augment(images, random_state)`` takes an
@@ -60,7 +60,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         convolution layers, or all dense layers.
 
     solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        "adam" scales the steps by running moments of the gradient [2]_; "sgd" is stochastic
+        "adam" scales the steps by running moments of the gradient [1]_; "sgd" is stochastic
         gradient descent, plain or with ``momentum``; "lbfgs" is SciPy's L-BFGS-B, which uses all
         data at every step and suits small sets. For the last, an epoch is an iteration, and
         ``eta``, ``learning_rate``, ``momentum``, ``batch_size`` and ``sampling`` mean nothing.
@@ -72,7 +72,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         Schedule of the learning rate over the epochs. "constant" is ``eta``; "adaptive" divides it
         by 5 whenever training would stop by ``tol`` and ``n_iter_no_change``, and stops for good
         below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs along half a
-        cosine [3]_.
+        cosine [2]_.
 
     momentum : float, default=0.0
         Of solver "sgd": part of the last step that is taken again, at least 0 and less than 1.
@@ -129,7 +129,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     n_features_in_ : int
         Number of values of an image, H * W * C.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where ``X`` had names that are all strings.
 
     image_shape_ : tuple
@@ -167,7 +167,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     best_loss_ : float
         Smallest value of ``loss_curve_``; nan before any.
 
-    loss_curve_ : list of float, of length n_iter_
+    loss_curve_ : list of float, of length ``n_iter_``
         Half the squared error, without the penalty: the mean over an epoch and over the targets,
         each sample as it is visited, before its update. With solver "lbfgs" it is that after each
         iteration. In the square of the units of y.
@@ -192,6 +192,15 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     with weights s of the samples. The intercepts of the outputs start at the weighted means of the
     targets: those of the first call, with :meth:`partial_fit`. All else is as in
     :class:`ConvNetClassifier`.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    .. [2] I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts",
+       ICLR 2017.
+    .. [3] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout: a
+       simple way to prevent neural networks from overfitting", Journal of Machine Learning
+       Research 15 (2014).
 
     Examples
     --------

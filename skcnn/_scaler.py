@@ -72,19 +72,19 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         is one. With ``per="channel"`` all pixels of a channel have the same. None with
         ``with_mean=False`` and ``with_std=False``.
 
-    var_ : ndarray of the shape of mean_, or None
+    var_ : ndarray of the shape of ``mean_``, or None
         Variance, likewise, with the divisor n. None with ``with_std=False``.
 
-    scale_ : ndarray of the shape of mean_, or None
+    scale_ : ndarray of the shape of ``mean_``, or None
         Divisor: the square root of ``var_``, or 1 where that is 0. None with ``with_std=False``.
 
     n_features_in_ : int
         Number of values of an image.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where ``X`` had names that are all strings.
 
-    n_samples_seen_ : int, float or ndarray of the shape of mean_
+    n_samples_seen_ : int, float or ndarray of the shape of ``mean_``
         Number of images seen by pixel, or sum of their weights; with ``per="channel"``, of values
         by channel. An array only where values were missing.
 

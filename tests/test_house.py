@@ -130,7 +130,7 @@ def test_importing_the_package_loads_what_scikit_learn_loads_and_no_more():
 
 def picture():
     """Each module with those that it imports, by storeys: a module stands on those below it."""
-    below = {module: sorted(HOUSE[module] & {*HOUSE}) for module in HOUSE}
+    below = {module: sorted(HOUSE[module] & {*HOUSE} - {module}) for module in HOUSE}
     storey = {}
     for module in HOUSE:  # those that it imports come before it
         storey[module] = max((storey[other] + 1 for other in below[module]), default=0)
