@@ -1,6 +1,11 @@
 """A method that an estimator has only with some parameters."""
 
+from collections.abc import Callable
+from typing import Any
+
 from sklearn.utils._available_if import _AvailableIfDescriptor
+
+from ._typing import Method
 
 
 class NotSupportedError(ValueError, AttributeError):
@@ -18,7 +23,7 @@ class _Available(_AvailableIfDescriptor):
             raise NotSupportedError(reason)
 
 
-def available_unless(reason_against):
+def available_unless(reason_against: Callable[[Any], str | None]) -> Callable[[Method], Method]:
     """Make a method available only where no reason speaks against it.
 
     Like scikit-learn's ``available_if``, but the error states the reason.

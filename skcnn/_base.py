@@ -14,12 +14,15 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images, _solvers
+from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, quietly, shallow_copy
 from ._holdout import hold_out
 from ._network import Network, Parameters
 from ._objective import Objective, Pool
+from ._saving import Saved
 from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor, curves_of
+from ._typing import Array, MaybeSparse
 from ._weights import check_sample_weight
 
 LARGEST_FLOAT = float(np.finfo(np.float64).max)
@@ -31,7 +34,7 @@ AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 SIZES = [AT_LEAST_1, tuple, list]  # one for all layers, or one for each
 
 
-class BaseConvNet(CallbackSupportMixin, BaseEstimator):
+class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
     """Convolutional network; subclasses turn its outputs into predictions.
 
     It has the parameters, the fitted attributes but those of targets, and the training, `_train`. A
@@ -39,7 +42,8 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
 
     - ``_options_of_targets(y)``, which returns options of scikit-learn's ``validate_data``;
     - ``_set_targets(y, resume, stream, **options)``, which stores what is to be known of the
-      targets, or compares it with what is stored, and returns the loss;
+      targets, or compares it with what is stored;
+    - ``_loss``, the loss of such targets;
     - ``_encode(y)``, which returns targets as the loss takes them;
     - ``_weigh(y, s, stream)``, which returns the weights of samples with those of their targets.
     """
@@ -72,7 +76,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
     }
 
     @quietly
-    def feature_maps(self, X, layer=0):
+    def feature_maps(self, X: MaybeSparse, layer: int = 0) -> Array:
         """Return the responses of the filters after ReLU, before pooling.
 
         Parameters
@@ -96,13 +100,17 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             If there is no such layer.
         """
         check_is_fitted(self)
+        self._check_layer(layer)
+        return self._apply(partial(Pool.feature_maps, layer=layer), X)
+
+    def _check_layer(self, layer):
+        """Refuse what is not the number of a convolution layer."""
         n_layers = len(self._network.convolutions)
         if not _images.is_whole_number(layer) or not 0 <= layer < n_layers:
             raise ValueError(
                 f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}: the network has "
                 f"{n_layers} convolution layers."
             )
-        return self._apply(partial(Pool.feature_maps, layer=layer), X)
 
     def _store(self, parameters):
         """Set each argument of a constructor as an attribute of its name, as scikit-learn asks."""
@@ -114,6 +122,20 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         copied = shallow_copy(self)
         vars(copied).update({name: [*vars(self)[name]] for name in CURVES if hasattr(self, name)})
         return copied
+
+    def _upgraded(self, state, format):
+        # Files of format 0 have the network and the solver as objects.
+        state.pop("_network", None)
+        if "_solver" in state:
+            settings, solver = state["_solver"]
+            state["_solver"] = settings, solver.t, solver.memory
+        return state
+
+    @property
+    def _network(self):
+        """The network, built from its sizes whenever it is needed, so that none is saved."""
+        image_shape = _images.with_channels(self.image_shape_)
+        return Network(image_shape, **self._sizes, loss=self._loss)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -127,7 +149,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         If the training fails, the estimator and the user's RandomState remain as they were. The
         options are those of ``_set_targets``.
         """
-        resume = (stream or self.warm_start) and hasattr(self, "_network")
+        resume = (stream or self.warm_start) and hasattr(self, "filters_")
         context = self._init_callback_context(max_subtasks=1 if stream else int(self.max_iter))
         source = self._random_state if resume else check_random_state(self.random_state)
         with all_or_nothing(self) as (model, effects):
@@ -136,14 +158,14 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             if stream:
                 model._validate_params()  # _fit_context skips this once there is a model
             X, y = model._validate(X, y, reset=not resume)
-            loss = model._set_targets(y, resume, stream, **options)
+            model._set_targets(y, resume, stream, **options)
             if resume:
                 model._check_sizes()
             y, s = model._encode(y), check_sample_weight(sample_weight, X)
             s /= s.max()  # only their ratios matter, and now no sum of them overflows
             s = model._weigh(y, s, stream)
             if not resume:
-                model._initialise(loss, X.dtype, loss.initial_intercept(y, s))
+                model._initialise(X.dtype, model._loss.initial_intercept(y, s))
             validation, s = model._set_apart(X, y, s, X_val, y_val)
             values, curves = model._solve(X, y, s, validation, callbacks, stream)
             callbacks.end()
@@ -175,6 +197,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
+            self._sample_shape = shape  # of X as it came: None for rows
             if self.verbose and shape is None and self.image_shape is None:
                 sides = " x ".join(map(str, self.image_shape_))
                 print(
@@ -265,28 +288,27 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                     "back, or call fit with warm_start=False."
                 )
 
-    def _initialise(self, loss, dtype, output_intercept):
+    def _initialise(self, dtype, output_intercept):
         """Draw the weights of a new model, for images of ``image_shape_``."""
         self._sizes = self._layer_sizes()
-        image_shape = _images.with_channels(self.image_shape_)
-        self._network = Network(image_shape, **self._sizes, loss=loss)
-        if self._network.n_parameters > LARGEST_NETWORK:
+        network = self._network
+        if network.n_parameters > LARGEST_NETWORK:
             raise ValueError(
                 f"K={self.K}, n_filters={self.n_filters}, pool_size={self.pool_size} and "
                 f"hidden_layer_sizes={self.hidden_layer_sizes} make a network of more than "
                 f"{LARGEST_NETWORK} weights for images of shape {self.image_shape_} and "
-                f"{loss.n_outputs} outputs: choose smaller or fewer filters, or larger pooling "
+                f"{network.n_outputs} outputs: choose smaller or fewer filters, or larger pooling "
                 "windows."
             )
         dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
-        values = self._network.initial(self._random_state, dtype)
+        values = network.initial(self._random_state, dtype)
         if self.fit_intercept:
             values[-1][1][...] = output_intercept
         for name in (*CURVES, "initial_filters_", "_seed"):
             vars(self).pop(name, None)
         self.n_iter_ = self.t_ = 0
         self.loss_ = self.best_loss_ = np.nan
-        curves = curves_of(loss, validation=False)
+        curves = curves_of(network.loss, validation=False)
         vars(self).update(self._fitted(values, curves), **curves)
         self.initial_filters_ = copy.deepcopy(self.filters_)
 
@@ -347,8 +369,9 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         with threads() as map:
-            parameters = Parameters(self._network, self._values())
-            result = function(Pool(self._network, parameters, X.shape[0], map), X)
+            network = self._network
+            parameters = Parameters(network, self._values())
+            result = function(Pool(network, parameters, X.shape[0], map), X)
         if not np.isfinite(result).all():
             raise ValueError(
                 f"X has values too large for a network of {self.intercepts_[-1].dtype}: scale the "
@@ -384,9 +407,10 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         batch_size = auto_batch_size(len(samples)) if is_auto else int(self.batch_size)
         batch_size = min(batch_size, len(samples))
         with threads() as map:
-            parameters = Parameters(self._network, self._values(), self.freeze, self.fit_intercept)
+            network = self._network
+            parameters = Parameters(network, self._values(), self.freeze, self.fit_intercept)
             largest = len(s) if self.solver == "lbfgs" else batch_size
-            pool = Pool(self._network, parameters, largest, map)
+            pool = Pool(network, parameters, largest, map)
             scaled = s / s[samples].mean()  # to mean 1
             options = float(self.alpha), float(self.dropout), self._augmentation()
             objective = Objective(pool, X, y, scaled, *options)
@@ -410,8 +434,24 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
                 "max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
                 ConvergenceWarning,
             )
+        if not stream and monitor.n_epochs > 0:
+            self._warn_of_dead_layers(parameters.values())
         self.t_ += len(samples) * monitor.n_epochs
         return parameters.values(), monitor.curves
+
+    def _warn_of_dead_layers(self, values):
+        """Warn of layers whose intercepts, which have no penalty, are still 0, as they began."""
+        if self.solver == "lbfgs" or self.freeze == "filters" or not self.fit_intercept:
+            return
+        for layer, (_, b) in enumerate(values[: len(self._network.convolutions)]):
+            if not b.any():
+                warnings.warn(
+                    f"No gradient has reached the filters of convolution layer {layer}: with their "
+                    "initial values, no sample has a response above 0 that the output depends on. "
+                    "Standardise the images, with ImageScaler for example, or try more filters "
+                    f"than n_filters={self.n_filters}, or another random_state.",
+                    ConvergenceWarning,
+                )
 
     def _augmentation(self):
         """Return ``augment`` as one callable, or None."""
@@ -466,7 +506,7 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
             stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
             if stop:
                 break
-        self._solver = settings, solver
+        self._solver = settings, solver.t, solver.memory
         return stop
 
     def _stochastic_solver(self, theta):
@@ -477,10 +517,9 @@ class BaseConvNet(CallbackSupportMixin, BaseEstimator):
         sgd = self.solver == "sgd"
         solver = _solvers.SGD(theta, float(self.momentum)) if sgd else _solvers.Adam(theta)
         settings = self.solver, sgd and self.momentum, self.freeze, self.fit_intercept
-        last_settings, last = getattr(self, "_solver", (None, None))
+        last_settings, *state = getattr(self, "_solver", (None,))
         if settings == last_settings:
-            solver.t = last.t
-            solver.memory[...] = last.memory
+            solver.t, solver.memory[...] = state
         return settings, solver
 
 

@@ -1,9 +1,11 @@
 """ConvNetClassifier: labels, class weights and probabilities."""
 
 from numbers import Integral
+from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import (
@@ -14,8 +16,9 @@ from sklearn.utils.multiclass import (
 
 from ._availability import available_unless
 from ._base import BaseConvNet
-from ._failure import quietly
+from ._failure import checked, quietly
 from ._losses import LabelLogLoss, LogLoss
+from ._typing import Array, Augments, ImageShape, MaybeSparse, PoolSizes, Sizes
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -268,6 +271,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     True
     """
 
+    classes_: Array
+
     _parameter_constraints: dict = {
         **BaseConvNet._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -276,37 +281,44 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     def __init__(
         self,
         *,
-        K=3,
-        n_filters=1,
-        pool_size=1,
-        hidden_layer_sizes=(),
-        dropout=0.0,
-        augment=None,
-        fit_intercept=True,
-        freeze=None,
-        solver="adam",
-        eta=0.001,
-        learning_rate="constant",
-        momentum=0.0,
-        alpha=1e-4,
-        batch_size="auto",
-        sampling="shuffle",
-        max_iter=200,
-        tol=1e-4,
-        n_iter_no_change=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        class_weight=None,
-        warm_start=False,
-        image_shape=None,
-        random_state=None,
-        verbose=False,
-    ):
+        K: Sizes = 3,
+        n_filters: Sizes = 1,
+        pool_size: PoolSizes = 1,
+        hidden_layer_sizes: Sizes = (),
+        dropout: float = 0.0,
+        augment: Augments | None = None,
+        fit_intercept: bool = True,
+        freeze: Literal["filters", "dense"] | None = None,
+        solver: Literal["adam", "sgd", "lbfgs"] = "adam",
+        eta: float = 0.001,
+        learning_rate: Literal["constant", "adaptive", "cosine"] = "constant",
+        momentum: float = 0.0,
+        alpha: float = 1e-4,
+        batch_size: int | Literal["auto"] = "auto",
+        sampling: Literal["shuffle", "replacement", "sequential"] = "shuffle",
+        max_iter: int = 200,
+        tol: float | None = 1e-4,
+        n_iter_no_change: float = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        warm_start: bool = False,
+        image_shape: ImageShape | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
         self._store(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    @quietly
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+    @checked
+    def fit(
+        self,
+        X: MaybeSparse,
+        y: MaybeSparse,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MaybeSparse | None = None,
+        y_val: MaybeSparse | None = None,
+    ) -> Self:
         """Train the network.
 
         Parameters
@@ -338,13 +350,24 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             or ``dropout`` with solver "lbfgs"), if the data are not what a classifier can learn
             from, if parameters ask for another network than the one a warm start goes on with, or
             if training diverges. The classifier is then what it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training reached ``max_iter`` epochs before it settled; or if no gradient of "adam"
+            or "sgd" has reached any filter of a layer, as no sample had a response above 0.
         """
         return self._train(X, y, sample_weight, X_val, y_val)
 
     @available_unless(lambda self: self._reason_against_partial_fit())
-    @_fit_context(prefer_skip_nested_validation=True)
-    @quietly
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    @checked
+    def partial_fit(
+        self,
+        X: MaybeSparse,
+        y: MaybeSparse,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch on some samples.
 
         The state of the solver and of the random draws carries over from call to call, so that
@@ -385,7 +408,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return self._train(X, y, sample_weight, stream=True, classes=classes)
 
     @quietly
-    def decision_function(self, X):
+    def decision_function(self, X: MaybeSparse) -> Array:
         """Return the logits.
 
         Parameters
@@ -403,7 +426,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return T[:, 0] if T.shape[1] == 1 else T
 
     @quietly
-    def predict_proba(self, X):
+    def predict_proba(self, X: MaybeSparse) -> Array:
         """Return the probabilities of the classes.
 
         Parameters
@@ -418,10 +441,10 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             Probabilities, in the order of ``classes_``; of several labels, that of each.
         """
         T = self._outputs(X)
-        return self._network.loss.probabilities(T)
+        return self._loss.probabilities(T)
 
     @quietly
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: MaybeSparse) -> Array:
         """Return the logarithms of the probabilities, which do not underflow.
 
         Parameters
@@ -436,10 +459,10 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             Log-probabilities, in nats, in the order of ``classes_``.
         """
         T = self._outputs(X)
-        return self._network.loss.consistent_log_probabilities(T)
+        return self._loss.consistent_log_probabilities(T)
 
     @quietly
-    def predict(self, X):
+    def predict(self, X: MaybeSparse) -> Array:
         """Return the most probable classes.
 
         Parameters
@@ -454,12 +477,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             Class labels; or 1 for each label that is more probable than not, else 0.
         """
         T = self._outputs(X)  # first: it checks that the classifier is fitted
-        y = self._network.loss.most_probable(T)
+        y = self._loss.most_probable(T)
         return self.classes_[y] if y.ndim == 1 else y
 
     score = quietly(ClassifierMixin.score)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         # scikit-learn's checks ask for an accuracy of 0.83 on samples of two features. One filter
         # covers both of them, and which classes it can separate depends on its initial signs.
@@ -468,18 +491,21 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _options_of_targets(self, y):
+    def _options_of_targets(self, y: Any) -> dict[str, bool]:
         """Return how to validate y."""
         return {"multi_output": are_labels(y)}
 
-    def _set_targets(self, y, resume, stream, classes=None):
+    def _set_targets(
+        self, y: Any, resume: bool, stream: bool, classes: ArrayLike | None = None
+    ) -> LogLoss | LabelLogLoss:
         """Store the classes, or compare them with those of the model to go on with."""
         several = are_labels(y)
         if resume:
             self._check_kind(several)
         self._has_labels = several
         if several:
-            return self._set_labels(y.shape[1], resume, classes)
+            self._set_labels(y.shape[1], resume, classes)
+            return
         if stream:
             _check_partial_fit_first_call(self, classes)
         else:
@@ -498,9 +524,13 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 "ConvNetClassifier needs at least two classes, but got "
                 f"{'one class' if n_classes else 'none'}: {self.classes_.tolist()}."
             )
-        return LogLoss(1 if n_classes == 2 else n_classes)
 
-    def _check_kind(self, several):
+    @property
+    def _loss(self):
+        n = len(self.classes_)
+        return LabelLogLoss(n) if self._has_labels else LogLoss(1 if n == 2 else n)
+
+    def _check_kind(self, several: bool) -> None:
         """Refuse several labels for each sample where the model has classes, and vice versa."""
         kinds = ("one class", "several labels")
         if several is not self._has_labels:
@@ -509,7 +539,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"{kinds[self._has_labels]}: pass such a y, or call fit with warm_start=False."
             )
 
-    def _set_labels(self, n_labels, resume, classes):
+    def _set_labels(self, n_labels: int, resume: bool, classes: ArrayLike | None) -> LabelLogLoss:
         """Store the columns of the labels, or compare them with those of the model."""
         labels = np.arange(n_labels)
         if self.class_weight is not None:
@@ -527,9 +557,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"y has {n_labels} labels, but the model to go on with has {len(self.classes_)}."
             )
         self.classes_ = labels
-        return LabelLogLoss(n_labels)
 
-    def _encode(self, y):
+    def _encode(self, y: Any) -> Array:
         """Return the indices of labels in ``classes_``; of several labels, 0 or 1 for each."""
         self._check_kind(are_labels(y))
         if self._has_labels:
@@ -549,7 +578,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         return np.searchsorted(self.classes_, y)
 
-    def _weigh(self, y, s, stream):
+    def _weigh(self, y: Array, s: Array, stream: bool) -> Array:
         """Return the weights s of samples, multiplied by those of their classes."""
         if y.ndim == 2:  # several labels
             return s
@@ -576,7 +605,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         return s
 
-    def _class_weights(self):
+    def _class_weights(self) -> Array:
         """Return the weights of the classes according to ``class_weight``, a dict."""
         try:
             weights = compute_class_weight(
@@ -591,7 +620,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return weights
 
 
-def are_labels(y):
+def are_labels(y: Any) -> bool:
     """Return whether y has several labels for each sample: a matrix of 0 and 1, perhaps sparse."""
     try:
         shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape

@@ -30,7 +30,12 @@ _QUIET = 2.0  # seconds before there is a progress bar
 _NAMED = 5  # files that an error names
 
 
-def load_image_files(container_path, *, size=None, grey=False):
+def load_image_files(
+    container_path: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+    grey: bool = False,
+) -> Bunch:
     """Load image files from a folder that has one subfolder for each class.
 
     Like :func:`sklearn.datasets.load_files`, for images. The names of the subfolders are those of

@@ -1,12 +1,16 @@
 """ConvNetRegressor: numbers from images."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
 
 from ._availability import available_unless
 from ._base import BaseConvNet
-from ._failure import quietly
+from ._failure import checked, quietly
 from ._losses import SquaredError
+from ._typing import Array, Augments, ImageShape, MaybeSparse, PoolSizes, Sizes
 
 
 class ConvNetRegressor(RegressorMixin, BaseConvNet):
@@ -215,36 +219,43 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     def __init__(
         self,
         *,
-        K=3,
-        n_filters=1,
-        pool_size=1,
-        hidden_layer_sizes=(),
-        dropout=0.0,
-        augment=None,
-        fit_intercept=True,
-        freeze=None,
-        solver="adam",
-        eta=0.001,
-        learning_rate="constant",
-        momentum=0.0,
-        alpha=1e-4,
-        batch_size="auto",
-        sampling="shuffle",
-        max_iter=200,
-        tol=1e-4,
-        n_iter_no_change=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        warm_start=False,
-        image_shape=None,
-        random_state=None,
-        verbose=False,
-    ):
+        K: Sizes = 3,
+        n_filters: Sizes = 1,
+        pool_size: PoolSizes = 1,
+        hidden_layer_sizes: Sizes = (),
+        dropout: float = 0.0,
+        augment: Augments | None = None,
+        fit_intercept: bool = True,
+        freeze: Literal["filters", "dense"] | None = None,
+        solver: Literal["adam", "sgd", "lbfgs"] = "adam",
+        eta: float = 0.001,
+        learning_rate: Literal["constant", "adaptive", "cosine"] = "constant",
+        momentum: float = 0.0,
+        alpha: float = 1e-4,
+        batch_size: int | Literal["auto"] = "auto",
+        sampling: Literal["shuffle", "replacement", "sequential"] = "shuffle",
+        max_iter: int = 200,
+        tol: float | None = 1e-4,
+        n_iter_no_change: float = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        image_shape: ImageShape | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
         self._store(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    @quietly
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+    @checked
+    def fit(
+        self,
+        X: MaybeSparse,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MaybeSparse | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
         """Train the network.
 
         Parameters
@@ -275,13 +286,20 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             or ``dropout`` with solver "lbfgs"), if the data are not what a regressor can learn
             from, if parameters ask for another network than the one a warm start goes on with, or
             if training diverges. The regressor is then what it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training reached ``max_iter`` epochs before it settled; or if no gradient of "adam"
+            or "sgd" has reached any filter of a layer, as no sample had a response above 0.
         """
         return self._train(X, y, sample_weight, X_val, y_val)
 
     @available_unless(lambda self: self._reason_against_partial_fit())
-    @_fit_context(prefer_skip_nested_validation=True)
-    @quietly
-    def partial_fit(self, X, y, sample_weight=None):
+    @checked
+    def partial_fit(
+        self, X: MaybeSparse, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train for one epoch on some samples.
 
         The state of the solver and of the random draws carries over from call to call, so that
@@ -316,7 +334,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         return self._train(X, y, sample_weight, stream=True)
 
     @quietly
-    def predict(self, X):
+    def predict(self, X: MaybeSparse) -> Array:
         """Predict the targets.
 
         Parameters
@@ -335,7 +353,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     score = quietly(RegressorMixin.score)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         # scikit-learn's checks ask for an R2 of 0.5 after five epochs on 200 samples: some thirty
@@ -343,19 +361,22 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         tags.regressor_tags.poor_score = self.solver != "lbfgs"
         return tags
 
-    def _options_of_targets(self, y):
+    def _options_of_targets(self, y: Any) -> dict[str, bool]:
         """Return how to validate y."""
         return {"multi_output": True, "y_numeric": True}
 
-    def _set_targets(self, y, resume, stream):
+    def _set_targets(self, y: Array, resume: bool, stream: bool) -> SquaredError:
         """Store the shape of the targets of a sample, or compare it with that of the model."""
         if resume:
             self._encode(y)
         else:
             self._target_shape = y.shape[1:]
+
+    @property
+    def _loss(self):
         return SquaredError(int(np.prod(self._target_shape)))
 
-    def _encode(self, y):
+    def _encode(self, y: Array) -> Array:
         """Return the targets as a matrix."""
         if y.shape[1:] != self._target_shape:
             raise ValueError(
@@ -364,6 +385,6 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             )
         return y.reshape(len(y), -1).astype(np.float64)
 
-    def _weigh(self, y, s, stream):
+    def _weigh(self, y: Array, s: Array, stream: bool) -> Array:
         """Return the weights s of samples as they are."""
         return s

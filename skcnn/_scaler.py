@@ -2,16 +2,20 @@
 
 import copy
 from functools import wraps
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.base import _fit_context
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from . import _images
-from ._failure import all_or_nothing, quietly
+from ._documentation import HasDocumentation
+from ._failure import all_or_nothing, checked, quietly
+from ._saving import Saved
+from ._typing import Array, ImageShape, MaybeSparse
 from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
@@ -20,14 +24,14 @@ _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 _ROWS = {"accept_sparse": "csr", "dtype": FLOAT_DTYPES, "ensure_all_finite": "allow-nan"}
 
 
-def _unless_images(method):
+def _unless_images(method: Any) -> Any:
     """Exempt images from the conversion to tables with which scikit-learn wraps a method.
 
     A table would lose the shape of the images, and the next step of a pipeline would guess another.
     """
 
     @wraps(method)
-    def wrapper(self, X, *args, **kwargs):
+    def wrapper(self: Any, X: MaybeSparse, *args: Any, **kwargs: Any) -> Any:
         X = _images.as_array(X)
         wrapped = method.__wrapped__ if _images.are_images(X) else method
         return wrapped(self, X, *args, **kwargs)
@@ -35,7 +39,7 @@ def _unless_images(method):
     return wrapper
 
 
-class ImageScaler(StandardScaler):
+class ImageScaler(HasDocumentation, Saved, StandardScaler):
     r"""Standardise images by removing the mean and scaling to unit variance.
 
     On rows of values (n_samples, n_features) this is
@@ -125,19 +129,26 @@ class ImageScaler(StandardScaler):
         "image_shape": [tuple, list, None],
     }
 
-    def __init__(self, *, per="pixel", image_shape=None, copy=True, with_mean=True, with_std=True):
+    def __init__(
+        self,
+        *,
+        per: Literal["pixel", "channel"] = "pixel",
+        image_shape: ImageShape | None = None,
+        copy: bool = True,
+        with_mean: bool = True,
+        with_std: bool = True,
+    ) -> None:
         super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
         self.per = per
         self.image_shape = image_shape
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in {"transform", "fit_transform"} & vars(cls).keys():
             setattr(cls, name, _unless_images(getattr(cls, name)))
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    @quietly
-    def fit(self, X, y=None, sample_weight=None):
+    @checked
+    def fit(self, X: MaybeSparse, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Compute the mean and standard deviation of images.
 
         Parameters
@@ -165,9 +176,10 @@ class ImageScaler(StandardScaler):
         """
         return self._update(X, y, sample_weight, first_call=True)
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    @quietly
-    def partial_fit(self, X, y=None, sample_weight=None):
+    @checked
+    def partial_fit(
+        self, X: MaybeSparse, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Update the mean and standard deviation with more images.
 
         Parameters
@@ -191,7 +203,7 @@ class ImageScaler(StandardScaler):
         return self._update(X, y, sample_weight, first_call=not hasattr(self, "n_samples_seen_"))
 
     @quietly
-    def transform(self, X, copy=None):
+    def transform(self, X: MaybeSparse, copy: bool | None = None) -> Any:
         """Standardise images.
 
         Parameters
@@ -211,7 +223,7 @@ class ImageScaler(StandardScaler):
         return self._map(StandardScaler.transform, X, copy)
 
     @quietly
-    def inverse_transform(self, X, copy=None):
+    def inverse_transform(self, X: MaybeSparse, copy: bool | None = None) -> Any:
         """Turn standardised images back into the original ones.
 
         Parameters
@@ -230,12 +242,14 @@ class ImageScaler(StandardScaler):
         """
         return self._map(StandardScaler.inverse_transform, X, copy)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
 
-    def _update(self, X, y, sample_weight, first_call):
+    def _update(
+        self, X: MaybeSparse, y: Any, sample_weight: ArrayLike | None, first_call: bool
+    ) -> Self:
         """Update the statistics with more images, or compute them from the first ones."""
         rows, shape = _images.flatten(X)
         if first_call:
@@ -255,6 +269,7 @@ class ImageScaler(StandardScaler):
                 for name in (*_STATISTICS, "image_shape_"):
                     vars(scaler).pop(name, None)
                 scaler._as_rows = as_rows
+                scaler._sample_shape = shape  # of X as it came: None for rows
                 scaler._fitted_with = {"per": self.per, "image_shape": self.image_shape}
             if as_rows:
                 if not first_call:  # scikit-learn changes some of these in place
@@ -269,7 +284,9 @@ class ImageScaler(StandardScaler):
                 callback_context.call_on_fit_task_end(**task, reconstruction_attributes=fitted)
         return self
 
-    def _update_by_columns(self, rows, shape, sample_weight, first_call):
+    def _update_by_columns(
+        self, rows: Any, shape: Any, sample_weight: Array | None, first_call: bool
+    ) -> None:
         """Update the statistics, each of them of one pixel or one channel."""
         rows = validate_data(self, rows, reset=first_call, **_ROWS)
         if first_call and not (shape is None and self.image_shape is None):
@@ -282,7 +299,7 @@ class ImageScaler(StandardScaler):
         for name in _STATISTICS:
             setattr(self, name, self._by_pixel(getattr(scaler, name)))
 
-    def _check_finite(self, names):
+    def _check_finite(self, names: str) -> None:
         """Refuse statistics that would make every later image NaN.
 
         NaN is correct where no values were seen.
@@ -298,7 +315,7 @@ class ImageScaler(StandardScaler):
                     "scale them to usual sizes first."
                 )
 
-    def _map(self, method, X, copy):
+    def _map(self, method: Any, X: MaybeSparse, copy: bool | None) -> Any:
         """Return X, rows or images, as a method of StandardScaler maps it."""
         rows, shape = _images.flatten(X)
         self._check_fitted_for(shape)
@@ -317,7 +334,7 @@ class ImageScaler(StandardScaler):
                 mapped = mapped.asformat(rows.format) if sparse.issparse(mapped) else mapped
         return mapped if shape is None else np.asarray(mapped).reshape(len(mapped), *shape)
 
-    def _check_fitted_for(self, shape):
+    def _check_fitted_for(self, shape: tuple[int, ...] | None) -> None:
         """Refuse images of another shape than was fitted, and parameters changed since."""
         check_is_fitted(self)
         for name, fitted in self._fitted_with.items():
@@ -330,7 +347,7 @@ class ImageScaler(StandardScaler):
         if shape is not None and hasattr(self, "image_shape_"):
             _images.check_shape(shape, self.image_shape_, self)
 
-    def _scaler_of_columns(self):
+    def _scaler_of_columns(self) -> StandardScaler:
         """Return a StandardScaler of columns, with the statistics of those that were fitted."""
         scaler = StandardScaler(copy=self.copy, with_mean=self.with_mean, with_std=self.with_std)
         scaler.set_output(transform="default")
@@ -342,14 +359,14 @@ class ImageScaler(StandardScaler):
                 setattr(scaler, name, statistic)
         return scaler
 
-    def _columns(self, rows):
+    def _columns(self, rows: Any) -> Any:
         """Return rows with a column for each mean: a pixel, or a channel."""
         if self.per == "pixel":
             return rows
         (n_channels,) = getattr(self, "image_shape_", ())[2:] or (1,)
         return rows.reshape((-1, n_channels))
 
-    def _by_pixel(self, statistic):
+    def _by_pixel(self, statistic: Any) -> Any:
         """Return a statistic of the columns in the shape of an image."""
         if np.ndim(statistic) == 0:  # None, or one count for all
             return statistic
@@ -360,5 +377,5 @@ class ImageScaler(StandardScaler):
 
 
 # scikit-learn wraps the inherited fit_transform too.
-ImageScaler.transform = _unless_images(ImageScaler.transform)
-ImageScaler.fit_transform = _unless_images(ImageScaler.fit_transform)
+for _name in ("transform", "fit_transform"):
+    setattr(ImageScaler, _name, _unless_images(getattr(ImageScaler, _name)))

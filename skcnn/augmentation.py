@@ -11,13 +11,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from ._documentation import HasDocumentation
+from ._typing import Array
+
 __all__ = ["flip_left_right", "jitter", "shift"]
 
 # The classes have lower-case names (hence N801) because they stand where a function may stand. They
 # are estimators so that they can be cloned, and that a grid search can set `augment__pixels`.
 
 
-class shift(BaseEstimator):  # noqa: N801
+class shift(HasDocumentation, BaseEstimator):  # noqa: N801
     """Move each image by whole pixels, up or down and left or right.
 
     Both offsets of an image are drawn uniformly from ``-pixels, ..., pixels``. Zeros are moved in,
@@ -46,10 +49,10 @@ class shift(BaseEstimator):  # noqa: N801
 
     _parameter_constraints: dict = {"pixels": [Interval(Integral, 0, None, closed="left")]}
 
-    def __init__(self, pixels=1):
+    def __init__(self, pixels: int = 1) -> None:
         self.pixels = pixels
 
-    def __call__(self, images, random_state):
+    def __call__(self, images: Array, random_state: np.random.RandomState) -> Array:
         """Return shifted copies of images of shape (n, H, W, C)."""
         self._validate_params()
         n, H, W, _ = images.shape
@@ -64,7 +67,7 @@ class shift(BaseEstimator):  # noqa: N801
         return shifted
 
 
-class flip_left_right(BaseEstimator):  # noqa: N801
+class flip_left_right(HasDocumentation, BaseEstimator):  # noqa: N801
     """Mirror some of the images: their columns are reversed.
 
     Parameters
@@ -89,10 +92,10 @@ class flip_left_right(BaseEstimator):  # noqa: N801
 
     _parameter_constraints: dict = {"p": [Interval(Real, 0, 1, closed="both")]}
 
-    def __init__(self, p=0.5):
+    def __init__(self, p: float = 0.5) -> None:
         self.p = p
 
-    def __call__(self, images, random_state):
+    def __call__(self, images: Array, random_state: np.random.RandomState) -> Array:
         """Return copies of images of shape (n, H, W, C), some of them mirrored."""
         self._validate_params()
         mirrored = random_state.uniform(size=len(images)) < self.p
@@ -101,7 +104,7 @@ class flip_left_right(BaseEstimator):  # noqa: N801
         return flipped
 
 
-class jitter(BaseEstimator):  # noqa: N801
+class jitter(HasDocumentation, BaseEstimator):  # noqa: N801
     """Change brightness and contrast: ``contrast_factor * image + brightness_offset``.
 
     The factor of an image is drawn uniformly from ``1 - contrast`` to ``1 + contrast``, and its
@@ -139,11 +142,11 @@ class jitter(BaseEstimator):  # noqa: N801
         "contrast": [Interval(Real, 0, 1, closed="both")],
     }
 
-    def __init__(self, brightness=0.1, contrast=0.1):
+    def __init__(self, brightness: float = 0.1, contrast: float = 0.1) -> None:
         self.brightness = brightness
         self.contrast = contrast
 
-    def __call__(self, images, random_state):
+    def __call__(self, images: Array, random_state: np.random.RandomState) -> Array:
         """Return images of shape (n, H, W, C) with other brightness and contrast."""
         self._validate_params()
         if images.dtype.kind != "f":

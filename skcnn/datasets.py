@@ -4,16 +4,20 @@ import gzip
 import tarfile
 import tomllib
 import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from math import prod
 from numbers import Integral
+from os import PathLike
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from ._download import RemoteFile, RemoteFiles, fetch
 from ._image_files import load_image_files
+from ._typing import Array
 
 __all__ = ["fetch_cifar10", "fetch_fashion_mnist", "load_image_files"]
 
@@ -21,7 +25,7 @@ __all__ = ["fetch_cifar10", "fetch_fashion_mnist", "load_image_files"]
 _DESCR = files("skcnn") / "descr"
 
 
-def _official(name):
+def _official(name: str) -> tuple[RemoteFiles, list[str]]:
     """Return the official files of a dataset, and the names of its classes."""
     table = tomllib.loads((_DESCR / f"{name}.toml").read_text(encoding="utf-8"))
     remote_files = {name: RemoteFile(**file) for name, file in table["files"].items()}
@@ -39,10 +43,17 @@ _CIFAR10_PARTS = {"train": [f"data_batch_{k}.bin" for k in range(1, 6)], "test":
 
 _CIFAR10_BATCH = 10_000  # images in a file of the archive
 
+Subset = Literal["train", "test", "all"]
+
 
 def fetch_fashion_mnist(
-    *, subset="train", classes=None, data_home=None, return_X_y=False, download_if_missing=True
-):
+    *,
+    subset: Subset = "train",
+    classes: Sequence[int | str] | Array | None = None,
+    data_home: str | PathLike[str] | None = None,
+    return_X_y: bool = False,
+    download_if_missing: bool = True,
+) -> Any:
     """Load the Fashion-MNIST images, downloading 30 MB at the first call.
 
     Parameters
@@ -101,7 +112,7 @@ def fetch_fashion_mnist(
     kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
     _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
 
-    def read(name, shape):
+    def read(name: str, shape: tuple[int, ...]) -> Array:
         return read_idx(fetch(_FASHION_MNIST, name, data_home, download_if_missing), shape)
 
     images = [read(f"{prefix}-images-idx3-ubyte.gz", (n, 28, 28)) for prefix, n in parts]
@@ -110,8 +121,13 @@ def fetch_fashion_mnist(
 
 
 def fetch_cifar10(
-    *, subset="train", classes=None, data_home=None, return_X_y=False, download_if_missing=True
-):
+    *,
+    subset: Subset = "train",
+    classes: Sequence[int | str] | Array | None = None,
+    data_home: str | PathLike[str] | None = None,
+    return_X_y: bool = False,
+    download_if_missing: bool = True,
+) -> Any:
     """Load the CIFAR-10 images, downloading 170 MB at the first call.
 
     Parameters
@@ -177,21 +193,23 @@ def fetch_cifar10(
     return _dataset(images, target, kept, return_X_y, _CIFAR10_NAMES, "cifar10.rst")
 
 
-def _parts(subset, parts):
+def _parts(subset: str, parts: dict[str, list[Any]]) -> list[Any]:
     """Return the files of a subset, as a list."""
     if not isinstance(subset, str) or subset not in (*parts, "all"):
         raise ValueError(f"subset={_shown(subset)} must be one of {[*parts, 'all']}.")
     return sum(parts.values(), []) if subset == "all" else parts[subset]
 
 
-def _check_switches(**switches):
+def _check_switches(**switches: bool) -> None:
     """Raise a TypeError for a parameter that is neither True nor False."""
     for name, value in switches.items():
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name}={_shown(value)} must be True or False.")
 
 
-def _dataset(images, target, kept, return_X_y, names, descr_file):
+def _dataset(
+    images: Any, target: Any, kept: Any, return_X_y: bool, names: list[str], descr_file: str
+) -> Any:
     """Return images and labels, given in pieces, as a fetcher does."""
     images = np.ascontiguousarray(np.concatenate(images))
     target = np.concatenate(target).astype(np.int64)
@@ -205,7 +223,7 @@ def _dataset(images, target, kept, return_X_y, names, descr_file):
     return Bunch(data=data, images=images, target=target, target_names=list(names), DESCR=descr)
 
 
-def _read_cifar10(path, names):
+def _read_cifar10(path: str | PathLike[str], names: list[str]) -> list[Array]:
     """Return the records of files of the archive, each an array (n, 1 + 3 * 32 * 32) of bytes.
 
     A record is a label, then the red, the green and the blue values, each of them row by row.
@@ -219,12 +237,13 @@ def _read_cifar10(path, names):
             if not member.isreg() or member.size != prod(shape):
                 found = f"a file of {member.size} bytes" if member.isreg() else "no file"
                 raise ValueError(f"{name} is {found}, where one of {prod(shape)} bytes belongs")
-            content = archive.extractfile(member).read(prod(shape))
+            file = archive.extractfile(member)
+            content = file.read(prod(shape))  # type: ignore[union-attr]
             records.append(np.frombuffer(content, np.uint8).reshape(shape))
     return records
 
 
-def read_idx(path, shape):
+def read_idx(path: str | PathLike[str], shape: tuple[int, ...]) -> Array:
     """Read a gzipped file of unsigned bytes in the IDX format.
 
     Parameters
@@ -270,7 +289,7 @@ def read_idx(path, shape):
 
 
 @contextmanager
-def _named_damage(path, kind):
+def _named_damage(path: str | PathLike[str], kind: str) -> Iterator[None]:
     """Name a file, and what to do about it, where it is not of a kind or cannot be decoded."""
     undecodable = gzip.BadGzipFile, zlib.error, EOFError, tarfile.TarError, OverflowError
     try:
@@ -282,7 +301,7 @@ def _named_damage(path, kind):
         ) from error
 
 
-def _class_numbers(classes, names):
+def _class_numbers(classes: Any, names: list[str]) -> list[int] | None:
     """Return the numbers of classes that are given by number or name; None for None."""
     if classes is None:
         return None
@@ -304,7 +323,7 @@ def _class_numbers(classes, names):
     return [names.index(label) if isinstance(label, str) else int(label) for label in labels]
 
 
-def _shown(value):
+def _shown(value: object) -> str:
     """Return the repr of a value for an error: on one line, and not too long."""
     try:
         text = " ".join(repr(value).split())

@@ -1086,6 +1086,62 @@ def test_log_probabilities_of_huge_logits_are_finite(digits, labels):
     assert np.isfinite(log_P).all()
 
 
+def positive_images():
+    """Images of positive values: a filter of one negative value responds to none of them."""
+    rng = np.random.RandomState(0)
+    return 0.1 + rng.rand(40, 3, 3), np.arange(40) % 2
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_layer_that_never_had_a_gradient_is_named(kernels, solver, early_stopping):
+    params = {"solver": solver, "early_stopping": early_stopping, "alpha": 0, "random_state": 2}
+    with pytest.warns(ConvergenceWarning, match="of convolution layer 0: ") as caught:
+        model = short(K=1, **params).fit(*positive_images())
+    assert len(caught) == 1
+    assert model.initial_filters_ < 0
+    assert_array_equal(model.filters_, model.initial_filters_)
+
+
+def test_a_second_layer_without_a_gradient_is_named():
+    X, y = positive_images()
+    params = {"n_filters": (6, 1), "K": 1}
+    untrained = (short(max_iter=0, random_state=seed, **params).fit(X, y) for seed in range(20))
+    model = next(
+        model
+        for model in untrained
+        if model.feature_maps(X).any() and not model.feature_maps(X, layer=1).any()
+    )
+    with pytest.warns(ConvergenceWarning) as caught:
+        short(random_state=model.random_state, **params).fit(X, y)
+    # No gradient goes through a layer without a response, so the layer before has none either.
+    assert [f"layer {layer}:" in str(warning.message) for layer, warning in enumerate(caught)] == [
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"max_iter": 0},
+        {"freeze": "filters"},
+        {"fit_intercept": False},
+        {"solver": "lbfgs"},
+        {"n_filters": 6},
+        {"random_state": 0},
+    ],
+)
+def test_a_layer_that_is_not_to_learn_or_does_is_not_named(params):
+    # A warning is an error.
+    short(**{"K": 1, "random_state": 2, **params}).fit(*positive_images())
+
+
+def test_a_stream_does_not_warn_of_a_layer_without_a_gradient():
+    model = short(K=1, random_state=2).partial_fit(*positive_images(), classes=[0, 1])
+    assert model.filter_intercept_ == 0
+
+
 @pytest.mark.parametrize(
     "n, batch_size", [(20, 20), (33, 32), (365, 32), (527, 32), (1000, 62), (3300, 200)]
 )

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -112,6 +114,26 @@ def test_out_of_core(fashion_train, fashion_test, tmp_path):
     assert max(held) < 40  # of a file of 188 MB
     assert float(re.search(r"pass 3: accuracy (0\.\d+)", printed)[1]) > 0.87
     assert (tmp_path / "out_of_core.png").exists()
+
+
+def test_export_to_onnx(tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    printed = run("export_to_onnx.py", tmp_path)
+    assert float(re.search(r"accuracy of the pipeline: (0\.\d+)", printed)[1]) > 0.95
+    assert float(re.search(r"largest difference of probabilities: (.+)", printed)[1]) < 1e-5
+    assert "labels that differ: 0 of 450" in printed
+    assert len(re.findall(r"an image, \d+ at a time: .* by the pipeline", printed)) == 2
+    assert "    label: tensor(string), ['n']" in printed
+
+
+def test_grid_search_on_dask(tmp_path):
+    pytest.importorskip("distributed")
+    printed = run("grid_search_on_dask.py", tmp_path)
+    assert printed.startswith("2 workers\n")
+    accuracies = re.findall(r"accuracy (\d\.\d+)", printed)
+    assert len(accuracies) == 3
+    assert min(map(float, accuracies)) > 0.93
 
 
 def test_the_ten_lines_of_the_readme():

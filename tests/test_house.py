@@ -1,8 +1,13 @@
-"""Which module may import which."""
+"""Which module may import which.
+
+``python tests/test_house.py`` draws the picture of CONTRIBUTING.md anew.
+"""
 
 import ast
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,9 +16,12 @@ import skcnn
 
 # Each module, with what it may import: only modules above it in this list, and libraries.
 HOUSE = {
+    "_typing": {"numpy"},
     "_images": {"contextlib", "math", "numbers", "numpy"},
+    "_documentation": set(),
     "_availability": {"functools", "types", "sklearn"},
-    "_failure": {"contextlib", "functools", "operator", "numpy"},
+    "_failure": {"contextlib", "functools", "operator", "numpy", "sklearn"},
+    "_saving": {"__version__"},
     "_holdout": {"hashlib", "numpy"},
     "_threads": {
         *("collections", "concurrent", "contextlib", "contextvars", "functools", "os"),
@@ -32,8 +40,8 @@ HOUSE = {
     "_training": {"numpy"},
     "_base": {
         *("copy", "functools", "numbers", "warnings", "numpy", "sklearn"),
-        *("_failure", "_holdout", "_images", "_network", "_objective", "_solvers", "_threads"),
-        *("_training", "_weights"),
+        *("_documentation", "_failure", "_holdout", "_images", "_network", "_objective"),
+        *("_saving", "_solvers", "_threads", "_training", "_weights"),
     },
     "_classifier": {
         *("numbers", "numpy", "sklearn"),
@@ -41,7 +49,11 @@ HOUSE = {
     },
     "_regressor": {"numpy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {
-        *("copy", "functools", "numpy", "scipy", "sklearn", "_failure", "_images", "_weights"),
+        *("copy", "functools", "numpy", "scipy", "sklearn"),
+        *("_documentation", "_failure", "_images", "_saving", "_weights"),
+    },
+    "_displays": {
+        *("copy", "math", "numpy", "sklearn", "matplotlib", "_base", "_images", "_training"),
     },
     "_progress": {"contextlib", "sys"},
     "_download": {
@@ -52,14 +64,20 @@ HOUSE = {
         *("itertools", "math", "mmap", "numbers", "os", "reprlib", "shutil", "tempfile", "time"),
         *("warnings", "numpy", "sklearn", "PIL", "_progress"),
     },
+    "onnx": {
+        *("math", "numpy", "onnx", "skl2onnx", "sklearn", "__version__"),
+        *("_base", "_classifier", "_images", "_regressor", "_scaler"),
+    },
     "datasets": {
-        *("contextlib", "gzip", "importlib", "math", "numbers", "tarfile"),
+        *("contextlib", "gzip", "importlib", "math", "numbers", "os", "tarfile"),
         *("tomllib", "zlib", "numpy", "sklearn", "_download", "_image_files"),
     },
-    "augmentation": {"numbers", "numpy", "sklearn"},
-    "__init__": {"_classifier", "_regressor", "_scaler"},
+    "augmentation": {"numbers", "numpy", "sklearn", "_documentation"},
+    "__init__": {"_classifier", "_displays", "_regressor", "_saving", "_scaler"},
 }
+TYPES = {"collections", "typing", "_typing"}  # for annotations, which any module may have
 
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 FILES = sorted(Path(skcnn.__file__).parent.glob("*.py"))
 
 
@@ -77,17 +95,21 @@ def imported(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_module_imports_what_the_house_allows(path):
-    assert set(imported(path)) <= HOUSE[path.stem]
+    assert set(imported(path)) <= HOUSE[path.stem] | TYPES
 
 
 def test_an_import_points_up_this_list_and_never_back():
     modules = list(HOUSE)
     assert sorted(modules) == sorted(path.stem for path in FILES)
     for k, module in enumerate(modules):
-        assert HOUSE[module] & {*modules} <= {*modules[:k]}
+        # skcnn/onnx.py imports the library of its name.
+        assert HOUSE[module] & {*modules} - {module} <= {*modules[:k]}
 
 
-@pytest.mark.parametrize("library", ["PIL", "numba", "llvmlite", "pooch", "threadpoolctl"])
+@pytest.mark.parametrize(
+    "library",
+    ["PIL", "matplotlib", "numba", "llvmlite", "onnx", "pooch", "skl2onnx", "threadpoolctl"],
+)
 def test_a_library_is_imported_in_one_file(library):
     assert sum(library in imported for imported in HOUSE.values()) == 1
 
@@ -104,3 +126,41 @@ def modules_after(statement):
 def test_importing_the_package_loads_what_scikit_learn_loads_and_no_more():
     by_scikit_learn = modules_after("import sklearn.base, sklearn.preprocessing")
     assert modules_after("import skcnn") - by_scikit_learn == {"skcnn"}
+
+
+def picture():
+    """Each module with those that it imports, by storeys: a module stands on those below it."""
+    below = {module: sorted(HOUSE[module] & {*HOUSE} - {module}) for module in HOUSE}
+    storey = {}
+    for module in HOUSE:  # those that it imports come before it
+        storey[module] = max((storey[other] + 1 for other in below[module]), default=0)
+    lines = []
+    for number in range(max(storey.values()), 0, -1):
+        here = [module for module in HOUSE if storey[module] == number]
+        lines += [*(f"{module:14}{' '.join(below[module])}" for module in here), ""]
+    ground = "on the ground: " + " ".join(module for module in HOUSE if storey[module] == 0)
+    lines += textwrap.wrap(ground, 90, subsequent_indent=" " * 14)
+    return "\n".join(lines) + "\n"
+
+
+def with_picture(text):
+    """The text of CONTRIBUTING.md, with the picture of now."""
+    head, _, rest = text.partition("```text\n")
+    return head + "```text\n" + picture() + "```" + rest.partition("```")[2]
+
+
+def test_the_picture_for_contributors_is_of_this_house():
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    assert text == with_picture(text)
+
+
+def test_contributors_are_told_of_files_that_exist():
+    text = CONTRIBUTING.read_text(encoding="utf-8").replace(picture(), "")
+    paths = re.findall(r"`((?:skcnn|tests|docs|examples|benchmarks|\.ci)/[\w./]*)`", text)
+    assert len(paths) > 10
+    for path in paths:
+        assert (CONTRIBUTING.parent / path).exists(), path
+
+
+if __name__ == "__main__":
+    CONTRIBUTING.write_text(with_picture(CONTRIBUTING.read_text("utf-8")), "utf-8")

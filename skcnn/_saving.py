@@ -1,0 +1,44 @@
+"""What is saved with an estimator, so that other versions know what they read."""
+
+# Types in the files of skops.io that its load is to be told to trust, where an estimator has
+# callables of skcnn.augmentation too.
+TRUSTED_TYPES = [
+    "skcnn._classifier.ConvNetClassifier",
+    "skcnn._regressor.ConvNetRegressor",
+    "skcnn._scaler.ImageScaler",
+    "skcnn.augmentation.flip_left_right",
+    "skcnn.augmentation.jitter",
+    "skcnn.augmentation.shift",
+]
+
+# Raised whenever attributes of an estimator, private ones too, change in such a way that files of
+# before need `_upgraded`, or cannot be read by versions of before. Files without one are of 0.
+FORMAT = 1
+
+
+class Saved:
+    """Mixin of estimators that are saved with the version of skcnn and the format of their state.
+
+    It is for pickle, joblib and skops, all of which ask for the state and set it.
+    """
+
+    def __getstate__(self):
+        from . import __version__  # here, since the package imports this module
+
+        return {**super().__getstate__(), "_skcnn_format": FORMAT, "_skcnn_version": __version__}
+
+    def __setstate__(self, state):
+        from . import __version__
+
+        state = {**state}
+        format, version = state.pop("_skcnn_format", 0), state.pop("_skcnn_version", "0.1.0")
+        if format > FORMAT:
+            raise ValueError(
+                f"This {type(self).__name__} was saved by skcnn {version}, in a format that skcnn "
+                f"{__version__} cannot read: install skcnn>={version}, or train it again."
+            )
+        super().__setstate__(state if format == FORMAT else self._upgraded(state, format))
+
+    def _upgraded(self, state, format):
+        """Return the state of a file of an older format in that of today."""
+        return state
