@@ -114,6 +114,16 @@ def test_out_of_core(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "out_of_core.png").exists()
 
 
+def test_convolution_by_hand(tmp_path):
+    printed = run("plot_convolution_by_hand.py", tmp_path)
+    differences = dict(re.findall(r"^(.+?): +(\d\.\de[+-]\d\d)$", printed, re.M))
+    assert len(differences) == 5
+    gradient = float(differences.pop("gradient and differences, relative"))
+    assert 0 < gradient < 1e-4  # central differences are not exact
+    assert max(map(float, differences.values())) < 1e-12
+    assert (tmp_path / "convolution_by_hand.png").exists()
+
+
 def test_the_ten_lines_of_the_readme():
     text = (ROOT / "README.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", text, re.S)
