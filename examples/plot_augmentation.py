@@ -6,15 +6,15 @@ A mirrored shirt is still a shirt, and so is one that lies a pixel further up. W
 network is shown such changes of its images, drawn anew for every batch of every epoch. Two networks
 of two layers learn the ten classes from 2,000 images of Fashion-MNIST, one with and one without.
 Without, it soon knows its training images by heart and no longer improves; with augmentation it is
-behind at first and ahead in the end. The accuracy on images held out is drawn beside a few changed
-images into ``augmentation.png``.
+behind at first and ahead in the end. The learning curves are drawn above a few changed images into
+``augmentation.png``.
 """
 
 import time
 
 import numpy as np
 
-from skcnn import ConvNetClassifier, ImageScaler
+from skcnn import ConvNetClassifier, ImageScaler, LossCurveDisplay
 from skcnn.augmentation import flip_left_right, shift
 from skcnn.datasets import fetch_fashion_mnist
 
@@ -66,16 +66,13 @@ try:
 except ImportError:
     raise SystemExit("\nFor the picture: pip install matplotlib") from None
 
-figure = plt.figure(figsize=(10, 4.5), layout="constrained")
-left, right = figure.subfigures(1, 2, width_ratios=[1, 1.2])
-ax = left.subplots()
+figure = plt.figure(figsize=(9, 8), layout="constrained")
+top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1])
+axes = top.subplots(1, 2)
 for name, model in models.items():
-    ax.plot(np.arange(1, model.n_iter_ + 1), model.validation_accuracy_curve_, label=name)
-ax.set(xlabel="epoch", ylabel="accuracy on 2,000 images held out", ylim=(0.7, 0.9))
-ax.grid(alpha=0.3)
-ax.legend(loc="lower right")
-right.suptitle("Three images, and how they are changed")
-for line, image, changed in zip(right.subplots(3, 8), X, batch.reshape(3, 7, *X.shape[1:])):
+    LossCurveDisplay.from_estimator(model, ax=axes, name=name)
+bottom.suptitle("Three images, and how they are changed")
+for line, image, changed in zip(bottom.subplots(3, 8), X, batch.reshape(3, 7, *X.shape[1:])):
     for ax, picture in zip(line, [image, *changed]):
         ax.imshow(picture, cmap="gray_r", vmin=0, vmax=X.max())
         ax.set(xticks=[], yticks=[])

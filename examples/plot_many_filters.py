@@ -4,12 +4,12 @@ What more filters are worth, and what they look like
 
 Networks of 1 to 32 filters learn the ten classes from 10,000 images of Fashion-MNIST, each with
 three random initial values. Their accuracy on the test images is printed and drawn beside the
-filters of the largest, into ``many_filters.png``.
+filters of the largest, before and after training, into ``many_filters.png``.
 """
 
 import numpy as np
 
-from skcnn import ConvNetClassifier, ImageScaler
+from skcnn import ConvNetClassifier, FilterDisplay, ImageScaler
 from skcnn.datasets import fetch_fashion_mnist
 
 train = fetch_fashion_mnist()
@@ -47,19 +47,13 @@ try:
 except ImportError:
     raise SystemExit("\nFor the picture: pip install matplotlib") from None
 
-figure = plt.figure(figsize=(10, 4), layout="constrained")
-left, right = figure.subfigures(1, 2, width_ratios=[1, 1.3])
-ax = left.subplots()
+figure, (ax, right) = plt.subplots(1, 2, figsize=(12, 4), width_ratios=[1, 2], layout="constrained")
 ax.plot(numbers, accuracies, "o", color="C0", alpha=0.5)
 ax.plot(numbers, accuracies.mean(axis=1), color="C0")
 ax.set_xscale("log", base=2)
 ax.set_xticks(numbers, numbers)
 ax.set(xlabel="number of filters", ylabel="accuracy on the test images")
 ax.grid(alpha=0.3)
-right.suptitle("The 32 filters of the last network")
-for ax, weights in zip(right.subplots(4, 8).flat, model.filters_):
-    limit = np.abs(weights).max()
-    ax.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    ax.set(xticks=[], yticks=[])
+FilterDisplay.from_estimator(model, ax=right)
 figure.savefig("many_filters.png", dpi=100)
 print("\nPicture: many_filters.png")

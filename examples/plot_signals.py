@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-from skcnn import ConvNetClassifier
+from skcnn import ConvNetClassifier, FilterDisplay
 
 names = ["left to right", "right to left", "far away"]
 LENGTH, DELAY = 120, 5  # of a signal, and from one sensor to the next, in time steps
@@ -55,25 +55,25 @@ print(f"this network        {model.score(X_test, y_test):.3f}")
 print(f"LogisticRegression  {linear.score(X_test.reshape(len(X_test), -1), y_test):.3f}")
 
 # %%
-# A filter that waits for the sensors one after the other has a slanted line in it.
+# A filter that waits for the sensors one after the other peaks in one channel after the other: the
+# channels have the colours of the sensors. The learnt ones are labelled with the class for which
+# they speak most.
 
 try:
     import matplotlib.pyplot as plt
 except ImportError:
     raise SystemExit("\nFor the picture: pip install matplotlib") from None
 
-figure = plt.figure(figsize=(9, 6), layout="constrained")
-top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1])
+figure = plt.figure(figsize=(10, 8), layout="constrained")
+top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.6])
 for label, ax in enumerate(top.subplots(1, 3, sharey=True)):
     signal = X_test[y_test == label][0]
     ax.plot(signal + 6 * np.arange(3), linewidth=0.8)
     ax.set(title=names[label], xlabel="time step")
     ax.set_yticks(6 * np.arange(3), ["left", "middle", "right"])
-bottom.suptitle("Filters, and the class for which they speak most")
-for ax, filter_, weights in zip(bottom.subplots(2, 3).flat, model.filters_, model.coefs_[0]):
-    limit = np.abs(filter_).max()
-    ax.imshow(filter_[0].T, cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower")
-    ax.set_title(names[weights.argmax()], fontsize=9)
-    ax.set(xticks=[], yticks=[])
+display = FilterDisplay.from_estimator(model, ax=bottom.subplots())
+learnt = display.axes_[0, 1]
+learnt.set_yticks(learnt.get_yticks(), [names[k] for k in model.coefs_[0].argmax(axis=1)])
+learnt.set_ylabel("speaks most for")
 figure.savefig("signals.png", dpi=100)
 print("\nPicture: signals.png")

@@ -17,8 +17,15 @@ import time
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
 
-from skcnn import ConvNetClassifier, ImageScaler
+from skcnn import (
+    ConvNetClassifier,
+    FeatureMapDisplay,
+    FilterDisplay,
+    ImageScaler,
+    LossCurveDisplay,
+)
 from skcnn.datasets import fetch_fashion_mnist
 
 # %%
@@ -95,9 +102,10 @@ for title, freeze in (("full", None), ("filter frozen", "filters"), ("dense froz
     models[title] = model
 
 # %%
-# What it learnt: the filter before and after, the dense weights as an image, and what the filter
-# makes of three images. Where the weights are blue, a strong response speaks for the first class;
-# where they are red, for the second.
+# What it learnt: the filter before and after, the dense weights as an image, the learning curves of
+# the three networks, and what the filter makes of three images. Where the dense weights are blue, a
+# strong response speaks for the first class; where they are red, for the second. The pipeline of
+# scaler and network draws the images as they were before scaling.
 
 try:
     import matplotlib.pyplot as plt
@@ -108,44 +116,26 @@ model = models["full"]
 figure = plt.figure(figsize=(9, 11), layout="constrained")
 top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1.1, 2.9])
 
-
-def show_weights(ax, weights, title):
-    limit = np.abs(weights).max()
-    picture = ax.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    ax.set(title=title, xticks=[], yticks=[])
-    ax.figure.colorbar(picture, ax=ax, shrink=0.8)
-
-
-axes = top.subplots(1, 3)
+left, right = top.subplots(1, 2, width_ratios=[2, 1])
+FilterDisplay.from_estimator(model, ax=left)
 first, second = (names[label] for label in model.classes_)
-show_weights(axes[0], model.initial_filters_[0], "filter, as drawn")
-show_weights(axes[1], model.filters_[0], "filter, learnt")
 dense = model.coefs_[0].reshape(model.image_shape_)
-show_weights(axes[2], dense, f"dense: {first} blue, {second} red")
+limit = np.abs(dense).max()
+picture = right.imshow(dense, cmap="RdBu_r", vmin=-limit, vmax=limit)
+right.set(title=f"dense: {first} blue, {second} red", xticks=[], yticks=[])
+top.colorbar(picture, ax=right)
 
 axes = middle.subplots(1, 2)
-for number, (title, one) in enumerate(models.items()):
-    epochs = np.arange(1, one.n_iter_ + 1)
-    for ax, kind in zip(axes, ("loss", "accuracy")):
-        ax.plot(epochs, getattr(one, f"{kind}_curve_"), f"C{number}-", label=title)
-        ax.plot(epochs, getattr(one, f"validation_{kind}_curve_"), f"C{number}--")
-for ax, label in zip(axes, ("log-loss (nats)", "accuracy")):
-    ax.set(xlabel="epoch", ylabel=label, xticks=epochs)
-axes[1].legend(title="dashed: validation", loc="lower right")
+for title, one in models.items():
+    LossCurveDisplay.from_estimator(one, ax=axes, name=title)
+axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 
-axes = bottom.subplots(3, 3)
 chosen = [*np.flatnonzero(y_test == 1)[:1], *np.flatnonzero(y_test == 3)[:2]]
-responses = untrained.feature_maps(X_test[chosen]), model.feature_maps(X_test[chosen])
-for line, n in zip(axes, chosen):
-    line[0].imshow(test_images[n], cmap="gray_r")
-    line[0].set_ylabel(names[y_test[n]])
-for ax, title in zip(axes[0], ("image", "response to the random filter", "to the learnt filter")):
-    ax.set_title(title)
-for column, maps in zip(axes[:, 1:].T, responses):
-    for ax, response in zip(column, maps):
-        ax.imshow(response[:, :, 0], cmap="magma", vmin=0, vmax=maps.max())
-for ax in axes.flat:
-    ax.set(xticks=[], yticks=[])
+display = FeatureMapDisplay.from_estimator(
+    make_pipeline(scaler, model), test_images[chosen], ax=bottom.subplots(), image_cmap="gray_r"
+)
+for ax, n in zip(display.axes_[:, 0], chosen):
+    ax.set_ylabel(names[y_test[n]])
 
 figure.savefig("trouser_vs_dress.png", dpi=100)
 print("\nPictures: trouser_vs_dress.png")

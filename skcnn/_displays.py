@@ -463,7 +463,7 @@ class LossCurveDisplay:
                 )
             ax.set(xlabel="epoch", ylabel=label)
             ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axes[0, 0].legend()
+        ax.legend()
         return self
 
 
@@ -473,8 +473,8 @@ def _network_of(estimator, display):
     if not isinstance(network, BaseConvNet):
         raise TypeError(
             f"{display.__name__} takes a ConvNetClassifier, a ConvNetRegressor or a Pipeline that "
-            f"ends in one, not {network!r}: pass the fitted network itself, such as the "
-            "best_estimator_ of a search or model[-1] of a pipeline."
+            f"ends in one, not {type(network).__name__}: pass the fitted network itself, such as "
+            "the best_estimator_ of a search or model[-1] of a pipeline."
         )
     check_is_fitted(network)
     return network

@@ -136,6 +136,16 @@ def test_grid_search_on_dask(tmp_path):
     assert min(map(float, accuracies)) > 0.93
 
 
+def test_convolution_by_hand(tmp_path):
+    printed = run("plot_convolution_by_hand.py", tmp_path)
+    differences = dict(re.findall(r"^(.+?): +(\d\.\de[+-]\d\d)$", printed, re.M))
+    assert len(differences) == 5
+    gradient = float(differences.pop("gradient and differences, relative"))
+    assert 0 < gradient < 1e-4  # central differences are not exact
+    assert max(map(float, differences.values())) < 1e-12
+    assert (tmp_path / "convolution_by_hand.png").exists()
+
+
 def test_the_ten_lines_of_the_readme():
     text = (ROOT / "README.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", text, re.S)
