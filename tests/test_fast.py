@@ -3,10 +3,10 @@
 import errno
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,28 +246,56 @@ def test_a_numba_that_does_not_work_is_told_of_and_left_out(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def cache_folder(tmp_path_factory):
-    """A folder in which two processes that began together have put what they compiled."""
-    folder = tmp_path_factory.mktemp("cache")
-    command, environment = [sys.executable, "-W", "error", "-c", TRAIN], {**os.environ}
-    environment["NUMBA_CACHE_DIR"] = str(folder)
-    started = [subprocess.Popen(command, stdout=-1, text=True, env=environment) for _ in range(2)]
-    assert [process.communicate()[0].split() for process in started] == [["1", "True"]] * 2
-    return folder
+def cache_folder():
+    """The folder in which this process has put what it compiled."""
+    from skcnn import _loops
+
+    X, y, _ = problem()
+    ConvNetClassifier(max_iter=1, tol=None).fit(X, y)
+    return Path(_loops.run.stats.cache_path)
 
 
 @needs_numba
 def test_what_is_compiled_is_kept_in_a_cache(cache_folder):
     hits = "from skcnn import _loops; print(sum(_loops.run.stats.cache_hits.values()))"
-    printed, warned = run(TRAIN + hits, NUMBA_CACHE_DIR=str(cache_folder))
-    assert (printed, warned) == (["1", "True", "1"], "")
+    assert run(TRAIN + hits) == (["1", "True", "1"], "")
+
+
+TWICE = """
+import numpy as np
+from skcnn import _loops
+def twice(array):
+    for k in range(array.size):
+        array[k] *= 2
+array = np.arange(3.0)
+_loops.outer(twice)(array)
+print(*array)
+"""
 
 
 @needs_numba
-def test_a_damaged_cache_changes_no_fit(cache_folder, tmp_path):
-    shutil.copytree(cache_folder, tmp_path, dirs_exist_ok=True)
-    for path in tmp_path.rglob("*.nb?"):
-        path.write_bytes(b"")
+def test_processes_that_begin_together_may_fill_the_same_cache(tmp_path):
+    (tmp_path / "program.py").write_text(TWICE)
+    command = [sys.executable, "-W", "error", str(tmp_path / "program.py")]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    started = [subprocess.Popen(command, stdout=-1, text=True, env=environment) for _ in range(2)]
+    assert [process.communicate()[0].split() for process in started] == [["0.0", "2.0", "4.0"]] * 2
+    assert [*tmp_path.rglob("*.nbi")]
+
+
+@needs_numba
+def test_a_damaged_cache_changes_no_fit(cache_folder, monkeypatch, tmp_path):
+    import numba
+
+    from skcnn import _loops
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    folder = Path(_loops.outer(_loops.run.py_func).stats.cache_path)
+    folder.mkdir(exist_ok=True)
+    kept = [*cache_folder.glob("_loops.run-*.nb?")]
+    assert {path.suffix for path in kept} == {".nbi", ".nbc"}
+    for path in kept:
+        (folder / path.name).write_bytes(b"")
     printed, warned = run(FIT_ALL, NUMBA_CACHE_DIR=str(tmp_path))
     assert printed == ["True"]
     assert warned.count("RuntimeWarning") == 1 and str(tmp_path) in warned

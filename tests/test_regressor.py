@@ -79,8 +79,8 @@ def loss_of(model, X, y, s, alpha):
 
 @pytest.mark.parametrize("n_targets", [None, 2])
 def test_a_step_goes_down_the_gradient_of_the_weighted_mean(kernels, n_targets):
-    X, y, s = problem(n=20, n_targets=n_targets)
-    params = {"solver": "sgd", "alpha": 0.3, "batch_size": 20, "sampling": "sequential"}
+    X, y, s = problem(n=6, shape=(4, 5), n_targets=n_targets)
+    params = {"solver": "sgd", "alpha": 0.3, "batch_size": 6, "sampling": "sequential"}
     params |= {"n_filters": (2,), "hidden_layer_sizes": (3,), "eta": 1e-3}
     start = short(max_iter=0, **params).fit(X, y, sample_weight=s)
     step = short(max_iter=1, **params).fit(X, y, sample_weight=s)
