@@ -15,10 +15,7 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from docutils import nodes  # noqa: E402
-from docutils.parsers.rst import directives  # noqa: E402
 from sphinx.directives.code import LiteralInclude  # noqa: E402
-from sphinx.directives.other import Include  # noqa: E402
 
 import skcnn  # noqa: E402
 from skcnn.datasets import fetch_fashion_mnist  # noqa: E402
@@ -42,7 +39,6 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 nitpicky = True  # a reference that leads nowhere is an error
-suppress_warnings = ["myst.xref_missing"]  # links to files of the repository
 
 # API reference: the types are in the docstrings.
 autodoc_typehints = "none"
@@ -100,25 +96,10 @@ class CodeOf(LiteralInclude):
         return super().run()
 
 
-class OfRepository(Include):
-    """``.. of-repository:: FILE.md`` includes a Markdown file of the repository, if it is there."""
-
-    def run(self):
-        """Return the nodes of the file, or a section without text."""
-        path = ROOT / self.arguments[0]
-        if not path.exists():
-            title = nodes.title(text=path.stem.capitalize())
-            return [nodes.section("", title, ids=[path.stem.lower()])]
-        self.arguments = [f"/../{path.name}"]
-        self.options["parser"] = directives.parser_name("myst_parser.sphinx_")
-        return super().run()
-
-
 def setup(app):
     """Connect what is defined above."""
     app.connect("autodoc-skip-member", of_scikit_learn)
     app.add_directive("code-of", CodeOf)
-    app.add_directive("of-repository", OfRepository)
 
 
 # Other projects: the few objects that are referred to are listed in docs/inventories, so that the

@@ -190,7 +190,7 @@ class FeatureMapDisplay:
     axes_ : ndarray of matplotlib Axes of shape (n, 3) or (n, 2)
         Axes of each image, of its initial feature maps if there are any, and of the learnt ones.
 
-    artists_ : ndarray of the shape of axes_
+    artists_ : ndarray of the shape of ``axes_``
         The AxesImage of each axes, or the lines of a signal as an ndarray of shape (1, n_curves).
 
     colorbar_ : matplotlib Colorbar or None

@@ -55,7 +55,7 @@ def to_onnx(estimator, *, dtype=np.float32, input_dtype=None, input_shape=None):
 
     input_shape : tuple of int, default=None
         Shape of one image of ``X``: (H, W), (H, W, C), or (n_features,) for rows. None: as it was
-        in :meth:`fit`.
+        in ``fit``.
 
     Returns
     -------
