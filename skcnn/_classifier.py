@@ -497,7 +497,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _set_targets(
         self, y: Any, resume: bool, stream: bool, classes: ArrayLike | None = None
-    ) -> LogLoss | LabelLogLoss:
+    ) -> None:
         """Store the classes, or compare them with those of the model to go on with."""
         several = are_labels(y)
         if resume:
@@ -526,7 +526,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
 
     @property
-    def _loss(self):
+    def _loss(self) -> LogLoss:
         n = len(self.classes_)
         return LabelLogLoss(n) if self._has_labels else LogLoss(1 if n == 2 else n)
 
@@ -539,7 +539,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"{kinds[self._has_labels]}: pass such a y, or call fit with warm_start=False."
             )
 
-    def _set_labels(self, n_labels: int, resume: bool, classes: ArrayLike | None) -> LabelLogLoss:
+    def _set_labels(self, n_labels: int, resume: bool, classes: ArrayLike | None) -> None:
         """Store the columns of the labels, or compare them with those of the model."""
         labels = np.arange(n_labels)
         if self.class_weight is not None:

@@ -365,7 +365,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         """Return how to validate y."""
         return {"multi_output": True, "y_numeric": True}
 
-    def _set_targets(self, y: Array, resume: bool, stream: bool) -> SquaredError:
+    def _set_targets(self, y: Array, resume: bool, stream: bool) -> None:
         """Store the shape of the targets of a sample, or compare it with that of the model."""
         if resume:
             self._encode(y)
@@ -373,7 +373,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             self._target_shape = y.shape[1:]
 
     @property
-    def _loss(self):
+    def _loss(self) -> SquaredError:
         return SquaredError(int(np.prod(self._target_shape)))
 
     def _encode(self, y: Array) -> Array:
