@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 from skcnn import ConvNetClassifier, ImageScaler
+from skcnn.augmentation import shift
 
 needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
 
@@ -408,7 +409,9 @@ def test_both_kernels_for_images_of_any_kind(monkeypatch, shape, dtype, toleranc
     assert_allclose(one.feature_maps(X, layer=1), maps, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("params", [{"dropout": 0.2}, {"solver": "lbfgs"}], ids=str)
+@pytest.mark.parametrize(
+    "params", [{"dropout": 0.2, "augment": shift()}, {"solver": "lbfgs"}], ids=str
+)
 def test_threads_change_no_bit(kernels, params):
     X, y, s = problem((12, 12), n=300)
     params = {"n_filters": (4, 6), "pool_size": 2, "batch_size": 150, "max_iter": 2, **params}

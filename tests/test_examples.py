@@ -146,6 +146,28 @@ def test_convolution_by_hand(tmp_path):
     assert (tmp_path / "convolution_by_hand.png").exists()
 
 
+def test_angle_of_a_picture(fashion_train, fashion_test, tmp_path):
+    printed = run("plot_angle_of_a_picture.py", tmp_path)
+    found = re.findall(r"^(.+?) +(\d+\.\d+) degrees", printed, re.M)
+    errors = {name: float(figure) for name, figure in found}
+    assert len(errors) == 4
+    assert errors.pop("this network") <= min(errors.values()) / 2
+    assert (tmp_path / "angle_of_a_picture.png").exists()
+
+
+def test_spectra(tmp_path):
+    printed = run("plot_spectra.py", tmp_path)
+    lines = re.findall(r"^ +(0\.[03]) +([\d,]+)" + 3 * r" +(0\.\d+)", printed, re.M)
+    scores = {(scatter, n): [*map(float, found)] for scatter, n, *found in lines}
+    assert len(scores) == 6
+    assert min(score for *_, score in scores.values()) > 0.9
+    plain, preprocessed, network = scores["0.3", "2,000"]
+    assert network > preprocessed > plain
+    assert scores["0.0", "100"][0] > scores["0.0", "100"][2]  # and so the text says
+    assert scores["0.3", "100"][1] > scores["0.3", "100"][2]
+    assert (tmp_path / "spectra.png").exists()
+
+
 def test_the_ten_lines_of_the_readme():
     text = (ROOT / "README.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", text, re.S)

@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from skcnn import ConvNetClassifier, ImageScaler
+from skcnn.augmentation import flip_left_right, jitter, shift
 
 from . import inputs
 from .bad import TooLong, limited, unexpected
@@ -36,6 +37,10 @@ LAYOUTS = [
 # Python's numbers are float64 and int64.
 LAYOUTS_OF_FLOAT64 = ["X.tolist()", "rows(X).tolist()", "tuple(rows(X))", "X.astype(object)"]
 NO_BUFFER = ("memoryview", "pd.", "sparse.")  # not for every dtype
+AUGMENTATIONS = [
+    *(None, None, None, shift(), (shift(pixels=3), flip_left_right())),
+    *([flip_left_right(p=0.3)], jitter(), [jitter(brightness=1.0), shift(pixels=2)]),
+]
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ def good_network(choose):
         **good_layers(choose),
         "hidden_layer_sizes": choose([(), (), 3, (5,), [4, 3]]),
         "dropout": choose([0.0, 0.0, 0.5, 0.2]) if solver != "lbfgs" else 0.0,
+        "augment": choose(AUGMENTATIONS) if solver != "lbfgs" else None,
         "fit_intercept": choose([True, True, False]),
         "freeze": choose([None, None, None, "filters", "dense"]),
         "solver": solver,
