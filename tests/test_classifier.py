@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 import tracemalloc
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -1133,12 +1134,15 @@ def test_a_second_layer_without_a_gradient_is_named():
     ],
 )
 def test_a_layer_that_is_not_to_learn_or_does_is_not_named(params):
-    # A warning is an error.
-    short(**{"K": 1, "random_state": 2, **params}).fit(*positive_images())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        short(**{"K": 1, "random_state": 2, **params}).fit(*positive_images())
 
 
 def test_a_stream_does_not_warn_of_a_layer_without_a_gradient():
-    model = short(K=1, random_state=2).partial_fit(*positive_images(), classes=[0, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = short(K=1, random_state=2).partial_fit(*positive_images(), classes=[0, 1])
     assert model.filter_intercept_ == 0
 
 
