@@ -6,6 +6,7 @@ was fitted. Only ``plot`` needs Matplotlib.
 
 import copy
 from math import ceil, prod, sqrt
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _images
 from ._base import BaseConvNet, as_list
 from ._training import CURVES
+from ._typing import Array
 
 MOST_CURVES = 10  # in one place: as many as there are colours
 MOST_IMAGES = 32
@@ -72,13 +74,17 @@ class FilterDisplay:
     <...>
     """
 
-    def __init__(self, filters, initial_filters=None, *, layer=0):
+    def __init__(
+        self, filters: Array, initial_filters: Array | None = None, *, layer: int = 0
+    ) -> None:
         self.filters = filters
         self.initial_filters = initial_filters
         self.layer = layer
 
     @classmethod
-    def from_estimator(cls, estimator, layer=0, *, ax=None, cmap="RdBu_r"):
+    def from_estimator(
+        cls, estimator: Any, layer: int = 0, *, ax: Any = None, cmap: Any = "RdBu_r"
+    ) -> "FilterDisplay":
         """Draw the filters of a network.
 
         Parameters
@@ -110,7 +116,7 @@ class FilterDisplay:
         of_layer = (as_list(W)[layer] for W in (network.filters_, network.initial_filters_))
         return cls(*of_layer, layer=layer).plot(ax, cmap=cmap)
 
-    def plot(self, ax=None, *, cmap="RdBu_r"):
+    def plot(self, ax: Any = None, *, cmap: Any = "RdBu_r") -> "FilterDisplay":
         """Draw the filters.
 
         Parameters
@@ -210,14 +216,30 @@ class FeatureMapDisplay:
     <...>
     """
 
-    def __init__(self, images, feature_maps, initial_feature_maps=None, *, layer=0):
+    def __init__(
+        self,
+        images: Array,
+        feature_maps: Array,
+        initial_feature_maps: Array | None = None,
+        *,
+        layer: int = 0,
+    ) -> None:
         self.images = images
         self.feature_maps = feature_maps
         self.initial_feature_maps = initial_feature_maps
         self.layer = layer
 
     @classmethod
-    def from_estimator(cls, estimator, X, layer=0, *, ax=None, cmap="magma", image_cmap="gray"):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        layer: int = 0,
+        *,
+        ax: Any = None,
+        cmap: Any = "magma",
+        image_cmap: Any = "gray",
+    ) -> "FeatureMapDisplay":
         """Draw what the filters of a network make of images.
 
         The initial responses are those of the network with the initial filters, and intercepts
@@ -269,7 +291,9 @@ class FeatureMapDisplay:
         display = cls(images.reshape(-1, *network.image_shape_), *maps, layer=layer)
         return display.plot(ax, cmap=cmap, image_cmap=image_cmap)
 
-    def plot(self, ax=None, *, cmap="magma", image_cmap="gray"):
+    def plot(
+        self, ax: Any = None, *, cmap: Any = "magma", image_cmap: Any = "gray"
+    ) -> "FeatureMapDisplay":
         """Draw the images and the responses.
 
         Parameters
@@ -366,13 +390,13 @@ class LossCurveDisplay:
 
     def __init__(
         self,
-        loss_curve,
-        accuracy_curve=None,
-        validation_loss_curve=None,
-        validation_accuracy_curve=None,
+        loss_curve: Array,
+        accuracy_curve: Array | None = None,
+        validation_loss_curve: Array | None = None,
+        validation_accuracy_curve: Array | None = None,
         *,
-        loss_name="loss",
-    ):
+        loss_name: str = "loss",
+    ) -> None:
         self.loss_curve = loss_curve
         self.accuracy_curve = accuracy_curve
         self.validation_loss_curve = validation_loss_curve
@@ -380,7 +404,9 @@ class LossCurveDisplay:
         self.loss_name = loss_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, name=None, **line_kwargs):
+    def from_estimator(
+        cls, estimator: Any, *, ax: Any = None, name: str | None = None, **line_kwargs: Any
+    ) -> "LossCurveDisplay":
         """Draw the learning curves of a network.
 
         Parameters
@@ -409,11 +435,15 @@ class LossCurveDisplay:
             without: which of them is not known.
         """
         network = _network_of(estimator, cls)
-        curves = {curve.removesuffix("_"): getattr(network, curve, None) for curve in CURVES}
+        curves: dict[str, Any] = {
+            curve.removesuffix("_"): getattr(network, curve, None) for curve in CURVES
+        }
         loss_name = "log-loss (nats)" if is_classifier(network) else "half the squared error"
         return cls(**curves, loss_name=loss_name).plot(ax, name=name, **line_kwargs)
 
-    def plot(self, ax=None, *, name=None, **line_kwargs):
+    def plot(
+        self, ax: Any = None, *, name: str | None = None, **line_kwargs: Any
+    ) -> "LossCurveDisplay":
         """Draw the curves.
 
         Parameters

@@ -719,8 +719,9 @@ def next_image(X, rows, n, m):
 
 @inner
 def is_in_place(layer):
-    """Return whether ReLU can be in place: A has the rows of Z, and there is no pooling."""
-    return layer.relu_length == layer.H * layer.row and layer.p * layer.q == 1
+    """Return whether ReLU can be in place: A is laid out as Z, and there is no pooling."""
+    is_alike = layer.relu_length == layer.A_channel == layer.H * layer.row
+    return is_alike and layer.p * layer.q == 1
 
 
 @called

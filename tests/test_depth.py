@@ -409,6 +409,15 @@ def test_both_kernels_for_images_of_any_kind(monkeypatch, shape, dtype, toleranc
     assert_allclose(one.feature_maps(X, layer=1), maps, rtol=tolerance, atol=tolerance)
 
 
+@needs_numba
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1)])
+def test_both_kernels_where_a_wider_filter_follows_single_taps(monkeypatch, shape):
+    X, y, s = problem(shape, n=70)
+    params = {"n_filters": (7, 3), "K": (1, 3), "image_shape": shape, "batch_size": 16}
+    one, other = on_both_kernels(monkeypatch, params, X, y, s)
+    assert_close_weights(one, other, 1e-8)
+
+
 @pytest.mark.parametrize(
     "params", [{"dropout": 0.2, "augment": shift()}, {"solver": "lbfgs"}], ids=str
 )

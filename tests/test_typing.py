@@ -15,6 +15,7 @@ PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
     for module in (skcnn, augmentation, datasets)
     for name in module.__all__
+    if callable(getattr(module, name))
 }
 
 
