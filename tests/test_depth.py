@@ -413,7 +413,7 @@ def test_both_kernels_for_images_of_any_kind(monkeypatch, shape, dtype, toleranc
 @pytest.mark.parametrize("shape", [(1, 9), (9, 1)])
 def test_both_kernels_where_a_wider_filter_follows_single_taps(monkeypatch, shape):
     X, y, s = problem(shape, n=70)
-    params = {"n_filters": (7, 3), "K": (1, 3), "image_shape": shape, "batch_size": 16}
+    params = {"n_filters": (7, 3), "K": (1, 3), "pool_size": 1, "image_shape": shape}
     one, other = on_both_kernels(monkeypatch, params, X, y, s)
     assert_close_weights(one, other, 1e-8)
 
