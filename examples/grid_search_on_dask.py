@@ -78,7 +78,7 @@ def main(address=None):
     X_train, X_test, y_train, y_test = train_test_split(
         digits.images, digits.target, random_state=0
     )
-    cluster = address or LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster = address or LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with Client(cluster) as client:
         client.wait_for_workers(1, timeout=30)
         print(f"{len(client.scheduler_info()['workers'])} workers")

@@ -26,7 +26,7 @@ def client(tmp_path_factory):
         n_workers=2,
         threads_per_worker=1,
         memory_limit=None,
-        dashboard_address=None,
+        dashboard_address=":0",
         local_directory=str(tmp_path_factory.mktemp("dask")),
     )
     with cluster, distributed.Client(cluster, timeout=60) as client:

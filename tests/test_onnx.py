@@ -258,7 +258,9 @@ def test_what_cannot_be_exported(digits, fitted):
             to_onnx(fitted, input_shape=shape)
     with pytest.raises(ValueError, match=r"images of shape \(4, 16\)"):
         to_onnx(fitted, input_shape=(4, 16))
-    huge = ConvNetClassifier(**OPTIONS).fit(images, np.where(target == 1, 2**63, 3).astype("u8"))
+    huge = ConvNetClassifier(**OPTIONS).fit(
+        images, np.where(target == 1, np.uint64(2**63), np.uint64(3))
+    )
     with pytest.raises(ValueError, match=r"classes_=\[3, 9223372036854775808\].*LabelEncoder"):
         to_onnx(huge)
 

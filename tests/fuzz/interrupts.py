@@ -253,6 +253,7 @@ def _check(scene, interrupt, blas, violations):
     old, new, next_one, _ = scene.states
     with scene.running(), warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "No gradient has reached")
         model = scene.make()
         try:
             with interrupt:
