@@ -443,7 +443,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         """Warn of layers whose intercepts, which have no penalty, are still 0, as they began."""
         if self.solver == "lbfgs" or self.freeze == "filters" or not self.fit_intercept:
             return
-        for layer, (_, b) in enumerate(values[: len(self._network.convolutions)]):
+        for layer, (_, b) in enumerate(values[: len(self._sizes["n_filters"])]):
             if not b.any():
                 warnings.warn(
                     f"No gradient has reached the filters of convolution layer {layer}: with their "
