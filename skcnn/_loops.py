@@ -46,11 +46,14 @@ OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
+# All functions become part of the one that Python calls, by LLVM or, with `inlined`, by numba. A
+# function that is called in machine code would be compiled twice, by itself and with its caller; a
+# process that compiles runs the one, a process that loads the other from the cache, and their sums
+# differ in the last bit.
 inner = njit(forceinline=True, **OPTIONS)
-# numba optimises a function by itself, and again in each one that calls it. So what is called from
-# one place is no function to LLVM, and neither is what returns a view.
+# numba optimises a function by itself, and again in each one that calls it. So what is large and
+# called from one place is no function to LLVM, and neither is what returns a view.
 inlined = njit(inline="always", **OPTIONS)
-called = njit(**OPTIONS)
 
 LINES_A_PART = 24  # of the cache, prefetched at a time
 BLOCK = 128  # values of each image that are transposed together
@@ -319,7 +322,7 @@ def response_of_nine(inputs, i, o, w):
     )
 
 
-@called
+@inner
 def conv_forward(x, offsets, W, z, n_runs, length, x_stride, z_stride):
     """z[f, q] = sum_k W[f, k] * x[q + offsets[k]], for some filters, in runs of pixels."""
     size, row, n_taps = z.shape[1], W.shape[1], offsets.size
@@ -376,7 +379,7 @@ def conv_forward_four(inputs, offsets, W, z):
                 z3[i] += response(w3, x)
 
 
-@called
+@inner
 def conv_backward(dz, origin, x, offsets, dW, length):
     """dW[f, k] += sum_q dz[f, origin + q] * x[q + offsets[k]], for some filters."""
     size, row, n_taps = dz.shape[1], dW.shape[1], offsets.size
@@ -449,7 +452,7 @@ def conv_backward_four(dz, inputs, offsets, dW):
                 dW[f, k + m] += sums[f][m]
 
 
-@called
+@inner
 def copy_images(X, rows, layer, x):
     """Copy images, channels last in X, into their padding."""
     m = layer.m
@@ -470,7 +473,7 @@ def copy_images(X, rows, layer, x):
                 to += m
 
 
-@called
+@inner
 def relu_forward(z, b, layer):
     """z = z + b where that is positive, else 0, in place, for one filter. NaN stays NaN.
 
@@ -485,7 +488,7 @@ def relu_forward(z, b, layer):
             z[np.uintp(start + j)] = zero
 
 
-@called
+@inner
 def relu_backward(dz, a, layer):
     """dz = dz where a > 0, else 0, in place, for one filter. Return the sum of dz."""
     total = zero = a.dtype.type(0)
@@ -500,7 +503,7 @@ def relu_backward(dz, a, layer):
     return total
 
 
-@called
+@inner
 def copy_rows(x, x_row, y, y_row, layer):
     """Copy the pixels of one filter from rows of one length to rows of another."""
     length = layer.W * layer.m
@@ -521,7 +524,7 @@ def keep_greatest(x, x_place, shift, is_first, best, best_place):
         best_place[j] = x_place[j] + more if better else found
 
 
-@called
+@inner
 def pool_forward(z, b, layer, best, a, winners):
     """a = ReLU(b + the greatest z of each window), for one filter; winners = where that is in it.
 
@@ -560,7 +563,7 @@ def pool_forward(z, b, layer, best, a, winners):
                 places[n] = of_place[n]
 
 
-@called
+@inner
 def pool_backward(da, a, winners, layer, dz):
     """dz = da at the winner of each window where a > 0, else 0, for one filter. Return its sum."""
     total = zero = a.dtype.type(0)
@@ -628,7 +631,7 @@ def add_four(factors, x0, x1, x2, x3, y):
         y[k] += a * x0[k] + b * x1[k] + c * x2[k] + d * x3[k]
 
 
-@called
+@inner
 def dense_forward(A, V, c, T):
     """T = A V' + c, an image a row."""
     n_images, step, n_in = len(A), A.shape[1], V.shape[1]
@@ -651,7 +654,7 @@ def dense_forward(A, V, c, T):
             T[np.uintp(i), column] = dot(v, part(A, i * step, n_in)) + intercept
 
 
-@called
+@inner
 def combine_rows(t, x, y, overwrite):
     """y[i] += sum_j t[i, j] * x[j], for rows of x and y; or y[i] = the same."""
     n, x_row, y_row = min(x.shape[1], y.shape[1]), x.shape[1], y.shape[1]
@@ -724,7 +727,7 @@ def is_in_place(layer):
     return is_alike and layer.p * layer.q == 1
 
 
-@called
+@inlined
 def convolve(layer, region, vector, offsets, scratch, next_x):
     """Take the images of a group through a layer, while the next image is prefetched."""
     F, H, row, n_taps = layer.F, layer.H, layer.row, layer.n_taps
@@ -754,7 +757,7 @@ def convolve(layer, region, vector, offsets, scratch, next_x):
         requested += 2
 
 
-@called
+@inlined
 def convolve_backward(layer, region, vector, gradient, offsets, scratch, next_x):
     """Add the gradients of a layer, given dA, and write dX if a layer comes before."""
     F, H, row, n_taps, channel = layer.F, layer.H, layer.row, layer.n_taps, layer.channel
@@ -801,7 +804,7 @@ def convolve_backward(layer, region, vector, gradient, offsets, scratch, next_x)
             conv_forward(dz, taps, W, dx, H, layer.W * layer.m, row, layer.dX_row)
 
 
-@called
+@inner
 def images_first(a, m, A):
     """A = a transposed, of images in groups of m: an image a row, which may be longer."""
     size = a.size // m
@@ -811,7 +814,7 @@ def images_first(a, m, A):
                 A[np.uintp(n), np.uintp(k)] = a[np.uintp(k * m + n)]
 
 
-@called
+@inner
 def images_last(A, m, a):
     """The inverse of `images_first`; images that complete the group are 0."""
     zero, size = a.dtype.type(0), a.size // m
@@ -906,9 +909,10 @@ def backward_of_convolutions(network, data, first, n_images):
             da = part(scratch, region + last.dA, last.F * last.dA_channel)
             images_last(matrix(scratch, sizes.dA + group * step, n, step), m, da)
         next_x = next_image(data.X, data.rows, first + group, m)
-        arrays = network.vector, network.gradient, network.offsets, scratch, next_x
+        vector, gradient, offsets = network.vector, network.gradient, network.offsets
         for k in range(len(network.convolutions) - 1, -1, -1):
-            convolve_backward(network.convolutions[k], region, *arrays)
+            layer = network.convolutions[k]
+            convolve_backward(layer, region, vector, gradient, offsets, scratch, next_x)
 
 
 @inlined
