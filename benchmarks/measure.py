@@ -103,6 +103,18 @@ def ratio(times, slower, faster):
     return statistics.median(a / b for a, b in zip(times[slower], times[faster]))
 
 
+def mean_ratio(cells, slower, faster):
+    """Return the geometric mean and the minimum of `ratio` over the cells that have both, or None.
+
+    Parameters
+    ----------
+    cells : list of dicts
+        Times by name.
+    """
+    each = [ratio(t, slower, faster) for t in cells if slower in t and faster in t]
+    return (statistics.geometric_mean(each), min(each)) if each else None
+
+
 def table(header, rows):
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]

@@ -11,7 +11,6 @@ The other benchmarks of this folder are run at the end, in short versions.
 """
 
 import argparse
-import math
 from dataclasses import replace
 
 import measure
@@ -74,13 +73,11 @@ def report_ratios(cells, names_in_mean, description):
     print(measure.table(["", "", *peers], rows))
     for ours in OURS:
         for peer in peers:
-            of_cells = (ratios.get((cell, ours), {}).get(peer) for cell in names_in_mean)
-            each = [ratio for ratio in of_cells if ratio is not None]
-            if each:
-                mean = math.exp(sum(map(math.log, each)) / len(each))
+            found = measure.mean_ratio([cells[name] for name in names_in_mean], peer, ours)
+            if found:
                 print(
-                    f"{ours} against {peer}, the {len(each)} {description}: "
-                    f"{mean:.2f} times as fast (geometric mean), {min(each):.2f} at least"
+                    f"{ours} against {peer}, the {len(names_in_mean)} {description}: "
+                    f"{found[0]:.2f} times as fast (geometric mean), {found[1]:.2f} at least"
                 )
 
 
