@@ -1,9 +1,9 @@
 """Write the figures of speed in the documentation from those of a run.
 
 ``python benchmarks/training.py --json speed.json`` measures, and ``python benchmarks/tables.py
-speed.json`` writes into docs/tables all cells, speed.csv, the means of their ratios, ratios.csv, and
-the machine, and into README.md a few cells and the ratios to PyTorch. Without a file, the README's
-table alone is written, from the one of the documentation.
+speed.json`` writes into docs/tables all cells, the means of their ratios and the machine, and into
+README.md a few cells and the ratios to PyTorch. Without a file, the README's figures are written
+from those of the documentation.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from training import DEEP, FLOAT32, OURS
 
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "docs" / "tables"
-SPEED = TABLES / "speed.csv"
+SPEED, RATIOS = TABLES / "speed.csv", TABLES / "ratios.csv"
 README = ROOT / "README.md"
 END = "<!-- end -->"
 
@@ -92,12 +92,12 @@ def ratios(figures):
 
 
 def sentence(rows):
-    """Return the README's sentence about the ratios to PyTorch."""
+    """Return the README's sentence about the ratios to PyTorch, given the rows of `ratios`."""
     plain, fast, deep_plain, deep_fast = (float(row[2].partition(" ")[0]) for row in rows)
     text = (
-        f"With `fast` (numba), skcnn is {fast:.3g} times as fast as PyTorch in the geometric mean of "
-        "twelve cells with one layer, of 1 to 32 filters and batches of 1 to 512 in float32, and "
-        f"{deep_fast:.2g} times in that of five networks of two or three layers; without it, "
+        f"With `fast` (numba), skcnn is {fast:.3g} times as fast as PyTorch in the geometric mean "
+        "of twelve cells with one layer, of 1 to 32 filters and batches of 1 to 512 in float32, "
+        f"and {deep_fast:.2g} times in that of five networks of two or three layers; without it, "
         f"{plain:.2g} and {deep_plain:.2g} times."
     )
     return textwrap.fill(text, 100) + "\n"
@@ -118,10 +118,9 @@ def main():
     if arguments.json:
         figures = json.loads(Path(arguments.json).read_text())
         write(SPEED, *cells(figures))
-        header, rows = ratios(figures)
-        write(TABLES / "ratios.csv", header, rows)
+        write(RATIOS, *ratios(figures))
         (TABLES / "machine.txt").write_text(measure.describe(figures["machine"]) + ".\n")
-        replace_in_readme("speed", sentence(rows))
+    replace_in_readme("speed", sentence(read(RATIOS)[1]))
     replace_in_readme("speed-table", short(*read(SPEED)) + "\n")
 
 

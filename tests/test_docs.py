@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import skcnn
 
 ROOT = Path(__file__).parents[1]
@@ -22,9 +24,14 @@ def test_the_speeds_of_the_readme_are_those_of_the_documentation():
     )
     with (DOCS / "tables" / "speed.csv").open(newline="", encoding="utf-8") as file:
         measured = {row["cell"]: row for row in csv.DictReader(file)}
-    assert len(rows) == 5
+    assert len(rows) == 6
     for name, *figures in rows:
         assert dict(zip(header[1:], figures)).items() <= measured[name].items()
+    (sentence,) = re.findall(r"<!-- speed -->\n(.*?)<!-- end -->", text, re.S)
+    with (DOCS / "tables" / "ratios.csv").open(newline="", encoding="utf-8") as file:
+        ratios = [float(row["PyTorch"].split()[0]) for row in csv.DictReader(file)]
+    figures = [float(figure) for figure in re.findall(r"\d+\.\d+", sentence)]
+    assert sorted(figures) == pytest.approx(sorted(ratios), rel=0.05)
 
 
 def test_every_public_name_is_in_the_reference():
