@@ -274,6 +274,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         """Refuse parameters that ask for another network than the one to go on with."""
         asked, found = self._layer_sizes(), {**self._sizes}
         if self.image_shape is not None:
+            _images.check_image_shape(self.image_shape)
             asked["image_shape"] = _images.with_channels(self.image_shape)
             found["image_shape"] = _images.with_channels(self.image_shape_)
         for name, value in asked.items():

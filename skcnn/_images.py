@@ -123,12 +123,7 @@ def infer_shape(image_shape, shape_of_X, n_features):
         side = isqrt(n_features)
         return (side, side) if side**2 == n_features else (1, n_features)
 
-    is_shape = len(image_shape) in (2, 3) and all(map(is_whole_number, image_shape))
-    if not is_shape or min(image_shape) < 1:
-        raise ValueError(
-            f"image_shape={image_shape!r} is not the shape of an image: give (H, W) or (H, W, C), "
-            "whole numbers of at least 1."
-        )
+    check_image_shape(image_shape)
     shape = tuple(int(side) for side in image_shape)
     if prod(shape) != n_features:
         raise ValueError(
@@ -199,6 +194,16 @@ def agree(shape_of_X, shape):
     """
     of_signals = tuple(shape) == (1, *shape_of_X)
     return of_signals or with_channels(shape_of_X) == with_channels(shape)
+
+
+def check_image_shape(image_shape):
+    """Refuse what is not the shape of an image, (H, W) or (H, W, C)."""
+    is_shape = len(image_shape) in (2, 3) and all(map(is_whole_number, image_shape))
+    if not is_shape or min(image_shape) < 1:
+        raise ValueError(
+            f"image_shape={image_shape!r} is not the shape of an image: give (H, W) or (H, W, C), "
+            "whole numbers of at least 1."
+        )
 
 
 def with_channels(shape):

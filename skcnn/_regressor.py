@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 
 from ._availability import available_unless
@@ -363,6 +364,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     def _options_of_targets(self, y: Any) -> dict[str, bool]:
         """Return how to validate y."""
+        if issparse(y):
+            raise TypeError("y must be a dense array, not a sparse one: pass y.toarray().")
         return {"multi_output": True, "y_numeric": True}
 
     def _set_targets(self, y: Array, resume: bool, stream: bool) -> None:
@@ -383,7 +386,10 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
                 f"y has targets of shape {y.shape[1:]} for a sample, but those of the model have "
                 f"{self._target_shape}."
             )
-        return y.reshape(len(y), -1).astype(np.float64)
+        try:
+            return y.reshape(len(y), -1).astype(np.float64)
+        except ValueError as error:
+            raise ValueError(f"y has targets that are not numbers: {error}.") from error
 
     def _weigh(self, y: Array, s: Array, stream: bool) -> Array:
         """Return the weights s of samples as they are."""

@@ -47,7 +47,7 @@ HOUSE = {
         *("numbers", "numpy", "sklearn"),
         *("_availability", "_base", "_failure", "_losses"),
     },
-    "_regressor": {"numpy", "sklearn", "_availability", "_base", "_failure", "_losses"},
+    "_regressor": {"numpy", "scipy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {
         *("copy", "functools", "numpy", "scipy", "sklearn"),
         *("_documentation", "_failure", "_images", "_saving", "_weights"),

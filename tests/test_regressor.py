@@ -4,8 +4,10 @@ import pickle
 
 import numpy as np
 import oracle
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
@@ -236,3 +238,23 @@ def test_it_has_no_classes_and_says_when_it_is_not_fitted():
         "class_weight"
     }
     assert not hasattr(ConvNetRegressor(solver="lbfgs"), "partial_fit")
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_targets_that_are_no_numbers_are_named(method):
+    X, y = np.random.RandomState(0).randn(12, 4, 4), np.arange(12.0)
+    model = ConvNetRegressor(max_iter=1, tol=None).fit(X, y)
+    before = model.coefs_[0].copy()
+    with pytest.raises(ValueError, match="y has targets that are not numbers: .*'a'"):
+        getattr(model, method)(X, [1, "a"] * 6)
+    with pytest.raises(TypeError, match="y must be a dense array"):
+        getattr(model, method)(X, sparse.csr_array(y[:, np.newaxis]))
+    assert_array_equal(model.coefs_[0], before)
+
+
+def test_a_warm_start_names_a_shape_that_is_none():
+    X, y = np.random.RandomState(0).randn(12, 4, 4), np.arange(12.0)
+    model = ConvNetRegressor(max_iter=1, tol=None, warm_start=True).fit(X, y)
+    for image_shape in [(pd.NA, 4), ("4", 4), (4,)]:
+        with pytest.raises(ValueError, match="image_shape="):
+            model.set_params(image_shape=image_shape).fit(X, y)
