@@ -91,9 +91,10 @@ def ratios(figures):
     return header, rows
 
 
-def sentence(rows):
-    """Return the README's sentence about the ratios to PyTorch, given the rows of `ratios`."""
-    plain, fast, deep_plain, deep_fast = (float(row[2].partition(" ")[0]) for row in rows)
+def sentence(header, rows):
+    """Return the README's sentence about the ratios to PyTorch, given what `ratios` returns."""
+    column = header.index("PyTorch")
+    plain, fast, deep_plain, deep_fast = (float(row[column].partition(" ")[0]) for row in rows)
     text = (
         f"With `fast` (numba), skcnn is {fast:.3g} times as fast as PyTorch in the geometric mean "
         "of twelve cells with one layer, of 1 to 32 filters and batches of 1 to 512 in float32, "
@@ -120,7 +121,7 @@ def main():
         write(SPEED, *cells(figures))
         write(RATIOS, *ratios(figures))
         (TABLES / "machine.txt").write_text(measure.describe(figures["machine"]) + ".\n")
-    replace_in_readme("speed", sentence(read(RATIOS)[1]))
+    replace_in_readme("speed", sentence(*read(RATIOS)))
     replace_in_readme("speed-table", short(*read(SPEED)) + "\n")
 
 

@@ -46,10 +46,10 @@ OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
-# All functions become part of the one that Python calls, by LLVM or, with `inlined`, by numba. A
-# function that is called in machine code would be compiled twice, by itself and with its caller; a
-# process that compiles runs the one, a process that loads the other from the cache, and their sums
-# differ in the last bit.
+# All functions become part of the one that Python calls, by LLVM or, with `inlined`, by numba.
+# One that stayed a function in the machine code would be compiled twice, by itself and again with
+# its caller. The process that compiles would run the first version, a process that loads from the
+# cache the second, and their sums would differ in the last bit.
 inner = njit(forceinline=True, **OPTIONS)
 # numba optimises a function by itself, and again in each one that calls it. So what is large and
 # called from one place is no function to LLVM, and neither is what returns a view.
