@@ -91,9 +91,9 @@ def threads():
             n_threads = _one_thread_in_blas.begin(user)
             if n_threads == 1:
                 yield map
-                return
-            with ThreadPoolExecutor(n_threads - 1) as helpers:
-                yield partial(_map_together, helpers, n_threads - 1)
+            else:  # a return above would be a line that no finally protects
+                with ThreadPoolExecutor(n_threads - 1) as helpers:
+                    yield partial(_map_together, helpers, n_threads - 1)
         finally:
             _one_thread_in_blas.end(user)
     finally:
