@@ -390,13 +390,13 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         curves : dict of lists
             Those of the new epochs.
         """
-        for name, unset in (("dropout", 0), ("augment", None)):
-            value = getattr(self, name)
-            if self.solver == "lbfgs" and value != unset:
+        augment = self._augmentation()
+        for name, value, unset in (("dropout", self.dropout, 0), ("augment", augment, None)):
+            if self.solver == "lbfgs" and value:
                 raise ValueError(
-                    f"{name}={value!r} cannot be used with solver='lbfgs', which minimises one "
-                    f"function, while {name} makes another at every step: set {name}={unset}, or "
-                    "solver='adam' or 'sgd'."
+                    f"{name}={getattr(self, name)!r} cannot be used with solver='lbfgs', which "
+                    f"minimises one function, while {name} makes another at every step: set "
+                    f"{name}={unset}, or solver='adam' or 'sgd'."
                 )
         if stream:
             n_epochs, tol, start = 1, None, self.n_iter_
@@ -413,7 +413,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             largest = len(s) if self.solver == "lbfgs" else batch_size
             pool = Pool(network, parameters, largest, map)
             scaled = s / s[samples].mean()  # to mean 1
-            options = float(self.alpha), float(self.dropout), self._augmentation()
+            options = float(self.alpha), float(self.dropout), augment
             objective = Objective(pool, X, y, scaled, *options)
             plateau = _solvers.Plateau(tol, self.n_iter_no_change)
             monitor = Monitor(objective, y, s, validation, plateau, self, n_epochs)

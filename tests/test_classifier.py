@@ -26,6 +26,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
 from skcnn import ConvNetClassifier, ImageScaler
+from skcnn.augmentation import flip_left_right
 
 CURVES = (
     *("loss_curve_", "accuracy_curve_"),
@@ -797,13 +798,16 @@ def test_lbfgs_reaches_a_smaller_loss_than_a_step_could(scaled_digits):
     assert exact.n_iter_ == 7
 
 
-def test_lbfgs_refuses_dropout(scaled_digits):
-    model = short(solver="lbfgs", dropout=0.5)
-    message = r"dropout=0\.5 cannot be used with solver='lbfgs'.* set dropout=0, or solver='adam'"
+@pytest.mark.parametrize(
+    "name, refused, accepted", [("dropout", 0.5, 0.0), ("augment", [flip_left_right()], [])]
+)
+def test_lbfgs_refuses_what_changes_at_every_step(scaled_digits, name, refused, accepted):
+    model = short(solver="lbfgs", **{name: refused})
+    message = rf"{name}=.+ cannot be used with solver='lbfgs'.* set {name}=.+, or solver='adam'"
     with pytest.raises(ValueError, match=message):
         model.fit(*scaled_digits)
-    assert vars(model) == vars(short(solver="lbfgs", dropout=0.5))
-    model.set_params(dropout=0.0).fit(*scaled_digits)
+    assert vars(model) == vars(short(solver="lbfgs", **{name: refused}))
+    model.set_params(**{name: accepted}).fit(*scaled_digits)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adam"])
