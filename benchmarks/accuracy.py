@@ -23,6 +23,7 @@ ALL = {"batch_size": 64, "learning_rate": "cosine", "tol": None, "random_state":
 SGD = {"batch_size": 16, "solver": "sgd", "momentum": 0.9, "eta": 0.02, "alpha": 0.002}
 DEEP = {"hidden_layer_sizes": (128,), "pool_size": 2}
 THREE = {"n_filters": (32, 64, 128), **DEEP}
+SLIM = {"n_filters": (24, 48, 96), **DEEP, "dropout": 0.2, "eta": 0.0015}
 CHANGED = {**THREE, "dropout": 0.3, "augment": [flip_left_right(), shift(3)]}
 
 
@@ -45,7 +46,7 @@ ROWS = [
     (fashion, {"n_filters": 32, "K": 5, "pool_size": 2, "max_iter": 8}),
     (fashion, {"n_filters": 128, "K": 5, "pool_size": 4, "eta": 0.002, "max_iter": 10}),
     (fashion, {"n_filters": (32, 64), **DEEP, "dropout": 0.4, "max_iter": 12}),
-    (fashion, {**THREE, "dropout": 0.25, "augment": [flip_left_right(), shift(1)], "max_iter": 26}),
+    (fashion, {**SLIM, "augment": [flip_left_right(), shift(1)], "max_iter": 32}),
     (cifar10, {**THREE, "dropout": 0.4, "max_iter": 16}),
     (cifar10, {**CHANGED, "max_iter": 18}),
     (cifar10, {**CHANGED, "max_iter": 28}),

@@ -29,7 +29,16 @@ def test_training(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "script", ["accuracy.py", "prediction.py", "memory.py", "scaling.py", "soak.py", "defaults.py"]
+    "script",
+    [
+        "accuracy.py",
+        "prediction.py",
+        "memory.py",
+        "scaling.py",
+        "soak.py",
+        "defaults.py",
+        "first_tries.py",
+    ],
 )
 def test_the_others_tell_how_to_use_them(script):
     assert "usage" in run(script, "--help")
