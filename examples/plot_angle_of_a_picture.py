@@ -13,13 +13,16 @@ Where pictures neither move nor have noise, each pixel does say something, and c
 little: for the same trousers, turned only, the error of the network is 0.84 degrees, that of
 gradient boosting 0.98 and that of MLPRegressor 1.08. With more units MLPRegressor is better here
 too: two layers of 256 and 128 come to 1.83 degrees in four times the time.
+
+Without the images, and a network to download them, it turns the ones of scikit-learn's digits.
 """
 
 import time
 
 import numpy as np
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, zoom
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error
@@ -51,10 +54,17 @@ def turned(images, random_state):
 
 
 random_state = np.random.RandomState(0)
-train = fetch_fashion_mnist(classes=[1])
-test = fetch_fashion_mnist(subset="test", classes=[1])
-X, y = turned(train.images[:5000], random_state)
-X_test, y_test = turned(test.images, random_state)
+try:
+    images = fetch_fashion_mnist(classes=[1]).images[:5000]
+    images_test = fetch_fashion_mnist(subset="test", classes=[1]).images
+except OSError:
+    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    digits = load_digits()
+    ones = zoom(digits.images[digits.target == 1], (1, 3, 3), order=1) * (255 / 16)
+    images = np.resize(ones[:140], (2000, 24, 24))  # again and again: each is turned anew
+    images_test = np.resize(ones[140:], (500, 24, 24))
+X, y = turned(images, random_state)
+X_test, y_test = turned(images_test, random_state)
 
 # %%
 # All are given the means of 2 x 2 pixels, in which there is less noise. They are divided by 255
