@@ -47,7 +47,7 @@ def interrupted_at_line(k, function):
 
     def trace(frame, event, arg):
         nonlocal left
-        if not frame.f_code.co_filename.endswith("_threads.py"):
+        if frame.f_code.co_filename != threads.__wrapped__.__code__.co_filename:
             return None
         if event == "line":
             left -= 1
@@ -63,7 +63,8 @@ def interrupted_at_line(k, function):
         sys.settrace(before)
 
 
-@pytest.mark.parametrize("fails, n_threads", [(False, 3), (True, 3), (False, 1)])
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("fails", [False, True])
 def test_blas_has_its_threads_back_after_an_interrupt_at_any_line(fails, n_threads):
     def compute():
         with threadpool_limits(n_threads, user_api="blas"), threads():
@@ -82,7 +83,7 @@ def test_blas_has_its_threads_back_after_an_interrupt_at_any_line(fails, n_threa
             break
         else:
             break
-    assert k > 15
+    assert k > 20
     with threads() as map_in_threads:
         assert map_in_threads is not map  # no user is left over
 
