@@ -24,7 +24,7 @@ try:
     dataset = fetch_fashion_mnist(classes=["Trouser", "Dress"])
     images, y = dataset.images[:2000].astype(np.float32), dataset.target[:2000]
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits 1 and 3.")
     digits = load_digits()
     chosen = np.isin(digits.target, (1, 3))
     images, y = digits.images[chosen].astype(np.float32), digits.target[chosen]

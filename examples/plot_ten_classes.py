@@ -18,13 +18,11 @@ from sklearn.pipeline import make_pipeline
 from skcnn import ConvNetClassifier, ImageScaler
 from skcnn.datasets import fetch_fashion_mnist
 
-# The other accuracies are from the benchmark and the README that come with the dataset.
-
 try:
     train, test = fetch_fashion_mnist(), fetch_fashion_mnist(subset="test")
     X, X_test, y, y_test = train.images, test.images, train.target, test.target
     target_names = test.target_names
-    published = {
+    published = {  # from the benchmark and the README that come with the dataset
         "LogisticRegression": "0.842",
         "MLPClassifier": "0.870",
         "SVC": "0.897",
