@@ -72,7 +72,7 @@ def main():
     print(measure.table(["row", "network", "accuracy", "seconds"], []), flush=True)
     for number in arguments.rows:
         data, parameters = ROWS[number]
-        network = ", ".join(f"{name}={value}" for name, value in parameters.items())
+        network = measure.arguments(parameters)
         score, seconds = accuracy(data, parameters)
         print(f"| {number} | {network} | {score:.3f} | {seconds:.0f} |", flush=True)
 

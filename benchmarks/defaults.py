@@ -154,17 +154,31 @@ def network(parameters, seed, X_train, X_test, y_train, y_test):
     return measured(model, X_train, X_test, y_train, y_test)
 
 
+def of_data_set(make, networks, n_seeds):
+    """Return what `measured` does for each seed of a data set.
+
+    The keys are those of ``networks``, dicts of their parameters, and ("linear", "").
+    """
+    result = {key: [] for key in (("linear", ""), *networks)}
+    for seed in range(n_seeds):
+        data = standardised(*make(seed))
+        result["linear", ""].append(linear(*data))
+        for key, parameters in networks.items():
+            result[key].append(network(parameters, seed, *data))
+    return result
+
+
 def figures(settings, n_seeds):
     """Return what `measured` does for each seed, by data set, its size, network and setting."""
+    networks = {
+        (kind, setting): sizes | parameters
+        for kind, sizes in NETWORKS.items()
+        for setting, parameters in settings.items()
+    }
     result = {}
     for (name, n), make in data_sets().items():
-        for seed in range(n_seeds if n < 10_000 else 1):
-            data = standardised(*make(seed))
-            result.setdefault((name, n, "linear", ""), []).append(linear(*data))
-            for kind, sizes in NETWORKS.items():
-                for setting, parameters in settings.items():
-                    runs = result.setdefault((name, n, kind, setting), [])
-                    runs.append(network(sizes | parameters, seed, *data))
+        runs = of_data_set(make, networks, n_seeds if n < 10_000 else 1)
+        result |= {(name, n, *key): of_key for key, of_key in runs.items()}
     return result
 
 

@@ -115,6 +115,11 @@ def mean_ratio(cells, slower, faster):
     return (statistics.geometric_mean(each), min(each)) if each else None
 
 
+def arguments(parameters):
+    """Return parameters as they are passed."""
+    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+
+
 def table(header, rows):
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
