@@ -514,14 +514,13 @@ def copy_rows(x, x_row, y, y_row, layer):
 
 
 @inner
-def keep_greatest(x, x_place, shift, is_first, best, best_place):
-    """Take x and its places, shifted, where x is greater than the best, or is the first."""
+def keep_greater(x, x_places, y, y_places, shift, out, out_places):
+    """out = the greater of x and y, x if they are equal, and its places; those of y are shifted."""
     more = x.dtype.type(shift)
-    for j in range(x.size):
-        value, greatest, found = x[j], best[j], best_place[j]
-        better = is_first or value > greatest
-        best[j] = value if better else greatest
-        best_place[j] = x_place[j] + more if better else found
+    for j in range(out.size):
+        better = y[j] > x[j]
+        out[j] = y[j] if better else x[j]
+        out_places[j] = y_places[j] + more if better else x_places[j]
 
 
 @inner
@@ -535,32 +534,37 @@ def pool_forward(z, b, layer, best, a, winners):
     m, row = layer.m, layer.row
     n_columns, step = layer.W // layer.q, layer.q * m
     length = n_columns * step
-    # The greatest of each column of a window, and then of each window from any column on: of every
-    # q-th of these the window is one. In runs, that is less work than to go window by window.
-    zeros, column, column_place = (
-        part(best, 0, length),
-        part(best, length, length),
-        part(best, 2 * length, length),
-    )
-    window, window_place = part(best, 3 * length, length), part(best, 4 * length, length)
+    # In runs over whole rows, that is less work than to go window by window: the greatest of each
+    # column, then of two neighbouring columns from any column on, of four, of eight, up to the
+    # width of a window. Each result is written to the one of two buffers that it is not made of.
+    zeros = part(best, 0, length)
     for j in range(length):
         zeros[j] = zero
     for i in range(layer.H // layer.p):
-        for u in range(layer.p):
-            of = part(z, (i * layer.p + u) * row, length)
-            keep_greatest(of, zeros, u * row, u == 0, column, column_place)
-        for v in range(layer.q):
-            n = length - v * m
-            of, of_place = part(column, v * m, n), part(column_place, v * m, n)
-            keep_greatest(of, of_place, v * m, v == 0, window, window_place)
+        start, other = length, 3 * length
+        x, x_places = part(z, i * layer.p * row, length), zeros
+        for u in range(1, layer.p):
+            y = part(z, (i * layer.p + u) * row, length)
+            out, out_places = part(best, start, length), part(best, start + length, length)
+            keep_greater(x, x_places, y, zeros, u * row, out, out_places)
+            x, x_places, start, other = out, out_places, other, start
+        width = 1
+        while width < layer.q:
+            shift = min(width, layer.q - width) * m
+            n = x.size - shift
+            y, y_places = part(x, shift, n), part(x_places, shift, n)
+            out, out_places = part(best, start, n), part(best, start + length, n)
+            keep_greater(x, x_places, y, y_places, shift, out, out_places)
+            x, x_places, start, other = out, out_places, other, start
+            width += shift // m
         for j in range(n_columns):
             outputs = part(a, i * layer.A_row + j * m, m)
             places = part(winners, i * layer.dA_row + j * m, m)
-            of, of_place = part(window, j * step, m), part(window_place, j * step, m)
+            of, of_places = part(x, j * step, m), part(x_places, j * step, m)
             for n in range(m):
                 value = of[n] + b
                 outputs[n] = zero if value < zero else value
-                places[n] = of_place[n]
+                places[n] = of_places[n]
 
 
 @inner

@@ -596,6 +596,36 @@ print(type(_loops.run).__name__)
 """
 
 
+COUNT_COMPARISONS = """
+import numpy as np
+from skcnn import ConvNetClassifier, _loops
+keep_greater, n_comparisons = _loops.keep_greater, 0
+def counted(x, x_places, y, y_places, shift, out, out_places):
+    global n_comparisons
+    n_comparisons += out.size
+    keep_greater(x, x_places, y, y_places, shift, out, out_places)
+_loops.keep_greater = counted
+for shape in [(1, 64), (16, 16)]:
+    X = np.random.RandomState(0).randn(4, *shape)
+    for pool_size in [2, 7, "global"]:
+        n_comparisons = 0
+        ConvNetClassifier(pool_size=pool_size, K=1, max_iter=1, tol=None).fit(X, [0, 1, 0, 1])
+        print(n_comparisons)
+"""
+
+
+@needs_numba
+def test_pooling_takes_few_more_comparisons_with_larger_windows():
+    printed, _ = run(COUNT_COMPARISONS, NUMBA_DISABLE_JIT="1")
+    of_signals, of_images = map(int, printed[:3]), map(int, printed[3:])
+    small, medium, whole = of_signals
+    assert 0 < medium < 4 * small
+    assert whole < 6 * small  # and not 63 times as many
+    small, medium, whole = of_images
+    assert 0 < medium < 2 * small
+    assert whole < 2 * small
+
+
 @needs_numba
 def test_the_loops_run_as_python_for_a_debugger():
     assert run(AS_PYTHON, NUMBA_DISABLE_JIT="1") == (["function"], "")

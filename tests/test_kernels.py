@@ -18,6 +18,8 @@ SHAPES = [  # of images, filters and pooling
     ((7, 9, 3), (6, 5), 3),  # with a remainder at both edges
     ((4, 7, 2), (5, 4), "global"),
     ((1, 11, 2), (3, 4), 2),  # signals
+    ((13, 27, 1), (2, 3), 13),
+    ((1, 16, 1), (2, 3), "global"),
     ((9, 1, 1), (4, 3), 1),
     ((2, 3, 2), (2, 7), 1),  # filters larger than the image
     ((1, 1, 3), (2, 3), 1),
