@@ -25,7 +25,7 @@ SLOW = scikit_learn or memory or mapped or grid_search or ensembles or goes_down
 
 coverage:
 	$(PYTHON) -m coverage erase
-	$(MAKE) -j2 coverage-package coverage-loops
+	$(MAKE) coverage-package coverage-loops
 	$(PYTHON) -m coverage combine -q
 	$(PYTHON) -m coverage report --fail-under=98
 

@@ -4,6 +4,7 @@ A `Scene` is a call of a method. It is run once without an interrupt, and then a
 that it runs, with a KeyboardInterrupt at that line.
 """
 
+import copy
 import os
 import sys
 import traceback
@@ -206,32 +207,39 @@ def each_line_once():
 
 
 class BlasThreads:
-    """Checks that BLAS has as many threads as before."""
+    """Checks that BLAS has as many threads as before, and that no training still limits them."""
 
     def __init__(self):
         self._controller = ThreadpoolController().select(user_api="blas")
         self._before = self.now()
         self._counters = [
-            (item, vars(item).copy())
+            (item, self._state(item))
             for item in vars(_threads).values()
             if type(item).__module__ == _threads.__name__
         ]
+
+    def _state(self, item):
+        return {name: copy.copy(value) for name, value in vars(item).items() if name != "_lock"}
 
     def now(self):
         return [pool["num_threads"] for pool in self._controller.info()]
 
     def check(self, violations, when):
-        """Add a violation if there are more threads, or fewer."""
+        """Add a violation if there are more threads, or fewer, or a user of one thread is left."""
         if self.now() != self._before:
             violations.append(("threads of BLAS", f"{when}: {self._before} -> {self.now()}"))
+        for item, state in self._counters:
+            if self._state(item) != state:
+                now = self._state(item)
+                violations.append(("users of one thread", f"{when}: {state} -> {now}"))
 
     def restore(self):
         """Restore threads and locks, so that one violation does not cause others."""
         for pool, n_threads in zip(self._controller.lib_controllers, self._before):
             pool.set_num_threads(n_threads)
         for item, state in self._counters:
-            for name, value in state.items():
-                setattr(item, name, Lock() if isinstance(value, type(Lock())) else value)
+            vars(item).update({name: copy.copy(value) for name, value in state.items()})
+            item._lock = Lock()
 
 
 def check(scene, at, blas, seconds=None):
