@@ -61,7 +61,7 @@ except OSError:
     print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
     digits = load_digits()
     ones = zoom(digits.images[digits.target == 1], (1, 3, 3), order=1) * (255 / 16)
-    images = np.resize(ones[:140], (2000, 24, 24))  # again and again: each is turned anew
+    images = np.resize(ones[:140], (1000, 24, 24))  # again and again: each is turned anew
     images_test = np.resize(ones[140:], (500, 24, 24))
 X, y = turned(images, random_state)
 X_test, y_test = turned(images_test, random_state)
