@@ -151,6 +151,18 @@ def aligned_zeros(size, dtype):
     return buffer[start : start + size]
 
 
+def spread(size):
+    """Return how far apart arrays of a size are to begin where four are written side by side.
+
+    A processor takes a load for one that waits for an earlier store where their addresses differ by
+    nearly a multiple of 4 KiB. With filters on images of 8, 16 or 32 pixels that took half the time.
+    """
+    period, least = 512, 32  # 4 KiB of float64; of float32, half of that is the period
+    while any(not least <= k * size % period <= period - least for k in range(1, FILTERS)):
+        size += 16  # a cache line, or two
+    return size
+
+
 def a_row_of(layer, m):
     """Return the number of pixels in a row of A, and between rows where one run goes over all."""
     _, W, _ = layer.in_shape
@@ -249,6 +261,7 @@ def sizes_of(layer, m, a_row):
         corner=height // 2 * row + width // 2 * m,
         dZ_corner=(height - 1) // 2 * row + (width - 1) // 2 * m,
         X_size=C * channel + (width - 1) * m,  # one run goes beyond the last row
+        Z_channel=spread(H * row),
         dA_row=da_row,
         dA_channel=H // p * da_row,
     )
@@ -263,6 +276,8 @@ def _allocate(sizes, convolutions, row, n_reversed, dtype):
     m, n, last = sizes["m"], sizes["n_together"], convolutions[-1]
     region, place = Allocator(dtype), Allocator(dtype)
     for of in convolutions:
+        if of is not last:  # it is the dX of the next layer
+            of["dA_channel"] = spread(of["dA_channel"])
         size = of["F"] * of["dA_channel"]
         of["X"] = region(of["X_size"])
         of["winners"] = region(size if of["p"] * of["q"] > 1 else 0)
@@ -278,7 +293,7 @@ def _allocate(sizes, convolutions, row, n_reversed, dtype):
         sizes.update(A=last["A"], dA=last["dA"], row=region.end)
     else:
         sizes.update(A=place(n * row), dA=place(n * row), row=row)
-    Z = place(FILTERS * max(of["H"] * of["row"] for of in convolutions))
+    Z = place(FILTERS * max(of["Z_channel"] for of in convolutions))
     best = place(5 * max(of["W"] * m for of in convolutions))
     sizes.update(region=region.end, reversed=place(n_reversed))
     for of in convolutions:

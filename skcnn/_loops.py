@@ -168,7 +168,7 @@ CONVOLUTION = record(
     "filters filters_row n_taps taps "  # start and length of filters; taps that are computed
     "b learns_b "
     "reversed n_reversed reversed_taps "  # filters reversed, for the gradient of the input
-    "X X_size Z best winners dZ "
+    "X X_size Z Z_channel best winners dZ "
     "A A_row A_channel dA dA_row dA_channel dX dX_row dX_channel"
 )
 
@@ -743,12 +743,14 @@ def convolve(layer, region, vector, offsets, scratch, next_x):
     for f in range(0, F, FILTERS):
         n_filters = min(FILTERS, F - f)
         W = matrix(vector, layer.filters + f * layer.filters_row, n_filters, layer.filters_row)
-        start = region + layer.A + f * layer.A_channel if in_place else layer.Z
-        Z = matrix(scratch, start, n_filters, H * row)
+        start, size = layer.Z, layer.Z_channel
+        if in_place:
+            start, size = region + layer.A + f * layer.A_channel, layer.A_channel
+        Z = matrix(scratch, start, n_filters, size)
         conv_forward(x, taps, W, Z, layer.n_runs, layer.length, row, row)
         prefetch(next_x, requested)
         for i in range(n_filters):
-            z, b = part(Z, i * H * row, H * row), vector[np.uintp(layer.b + f + i)]
+            z, b = part(Z, i * size, H * row), vector[np.uintp(layer.b + f + i)]
             a = part(scratch, region + layer.A + (f + i) * layer.A_channel, layer.A_channel)
             if pools:
                 start = region + layer.winners + (f + i) * layer.dA_channel

@@ -62,6 +62,7 @@ class Pool:
             return self._parts[n]
         work = n * self.network.work
         n_parts = max(1, min(MAX_PARTS, n // self._smallest_part, work // self._part_work))
+        n_parts = 2 ** (n_parts.bit_length() - 1)  # five parts would leave one of two threads idle
         ends = [n * k // n_parts for k in range(n_parts + 1)]
         self._parts[n] = [slice(*pair) for pair in pairwise(ends)]
         return self._parts[n]

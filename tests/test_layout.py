@@ -112,3 +112,13 @@ def test_inputs_of_the_dense_layers_have_zeros_between_the_rows():
     rows = padded.reshape(2, -1, 8)  # six pixels, and two between the rows
     assert (rows[..., 6:] == 0).all()
     assert_array_equal(rows[..., :6].reshape(2, -1), keep)
+
+
+@pytest.mark.parametrize("size", [*range(0, 4000, 112), 1024, 4096, 9216, 16384, 69632])
+def test_no_two_of_four_arrays_are_4_kib_apart(size):
+    distance = _layout.spread(size)
+    assert size <= distance <= size + 128
+    for k in (1, 2, 3):
+        for itemsize in (4, 8):
+            remainder = k * distance * itemsize % 4096
+            assert min(remainder, 4096 - remainder) >= 128
