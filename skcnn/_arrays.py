@@ -117,7 +117,11 @@ def in_pieces(rows, n):
 
 def pool_forward(Z, size, axis, out):
     """M = maximum of each ``size`` values along an axis; a remainder at the end is dropped."""
-    return np.max(windows(Z, size, axis), axis=axis + 1, out=out)
+    first, *others = corners(Z, size, axis)
+    out[...] = first
+    for corner in others:
+        np.maximum(out, corner, out=out)
+    return out
 
 
 def pool_backward(dM, Z, M, size, axis, out):
@@ -125,19 +129,20 @@ def pool_backward(dM, Z, M, size, axis, out):
 
     ``dM`` is overwritten. A remainder at the end of ``out`` is left as it is, which is 0.
     """
-    corners = (np.moveaxis(windows(array, size, axis), axis + 1, 0) for array in (Z, out))
-    for corner, of_corner in zip(*corners):
-        np.equal(corner, M, out=of_corner)
-        of_corner *= dM
+    *corners_of_Z, _ = corners(Z, size, axis)
+    *corners_of_dZ, last = corners(out, size, axis)
+    for corner, of_corner in zip(corners_of_Z, corners_of_dZ):
+        np.multiply(dM, corner == M, out=of_corner)
         dM -= of_corner  # 0 for later corners of the same value
+    last[...] = dM
     return out
 
 
-def windows(Z, size, axis):
-    """Return a view of an array whose axis is split in two: windows, and values of a window."""
-    n = Z.shape[axis] // size
-    whole = Z[(slice(None),) * axis + (slice(n * size),)]
-    return whole.reshape(*Z.shape[:axis], n, size, *Z.shape[axis + 1 :], copy=False)
+def corners(Z, size, axis):
+    """Return views of the first values of all windows along an axis, of the second, and so on."""
+    end = Z.shape[axis] // size * size
+    before = (slice(None),) * axis
+    return [Z[(*before, slice(k, end, size))] for k in range(size)]
 
 
 def relu_forward(M, b, zeros, out):
