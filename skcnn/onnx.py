@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from . import _images
-from ._base import BaseConvNet, as_list
+from ._base import BaseConvNet
 from ._classifier import ConvNetClassifier
 from ._regressor import ConvNetRegressor
 from ._scaler import ImageScaler
@@ -299,11 +299,9 @@ def _outputs(graph, model, X, dtype):
     else:
         A = graph.add("Reshape", A, np.array([0, H, W, C]))
         A = graph.add("Transpose", A, perm=[0, 3, 1, 2])
-    convolutions = model._network.convolutions
-    for layer, W, b in zip(
-        convolutions, as_list(model.filters_), as_list(model.filter_intercept_), strict=True
-    ):
-        W = W.reshape(*W.shape[:3], -1).transpose(0, 3, 1, 2)  # (F, C, height, width)
+    convolutions, values = model._network.convolutions, model._values()
+    for layer, (W, b) in zip(convolutions, values):
+        W = W.transpose(0, 3, 1, 2)  # (F, C, height, width)
         height, width = W.shape[2:]
         pads = [height // 2, width // 2, (height - 1) // 2, (width - 1) // 2]
         # An intercept and ReLU before pooling give the same as after it, since both are monotonic;
@@ -312,14 +310,11 @@ def _outputs(graph, model, X, dtype):
         A = graph.add("Relu", A)
         if max(layer.pool) > 1:
             A = graph.add("MaxPool", A, kernel_shape=layer.pool, strides=layer.pool)
-    A = graph.add("Flatten", A)  # (n, F * H' * W')
-    first, *others = model.coefs_
-    by_filter = first.reshape(*convolutions[-1].out_shape, -1).transpose(2, 0, 1, 3)
-    coefs = [by_filter.reshape(first.shape), *others]
-    for k, (coef, c) in enumerate(zip(coefs, model.intercepts_, strict=True)):
+    A = graph.add("Flatten", A)  # (n, F * H' * W'), as the columns of the first V
+    for k, (V, c) in enumerate(values[len(convolutions) :]):
         if k:
             A = graph.add("Relu", A)
-        A = graph.add("Gemm", A, coef.astype(dtype), c.astype(dtype))
+        A = graph.add("Gemm", A, V.T.astype(dtype), c.astype(dtype))
     return A
 
 
