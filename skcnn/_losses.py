@@ -38,8 +38,6 @@ class LogLoss:
 
     def forward(self, T, y):
         """-log P[n, y_n] of each image, in nats."""
-        if self.n_outputs == 1:
-            return -log_expit(np.where(y, T[:, 0], -T[:, 0]))  # of one class: half the work
         return -np.take_along_axis(self.log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
 
     def backward(self, T, Y, s):
