@@ -369,10 +369,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         return {"multi_output": True, "y_numeric": True}
 
     def _set_targets(self, y: Array, resume: bool, stream: bool) -> None:
-        """Store the shape of the targets of a sample, or compare it with that of the model."""
-        if resume:
-            self._encode(y)
-        else:
+        """Store the shape of the targets of a sample; `_encode` compares it with a later one."""
+        if not resume:
             self._target_shape = y.shape[1:]
 
     @property
