@@ -157,6 +157,4 @@ class jitter(HasDocumentation, BaseEstimator):  # noqa: N801
         draws = random_state.uniform(-1, 1, size=(2, len(images), 1, 1, 1))
         factors = (1 + self.contrast * draws[0]).astype(images.dtype)
         offsets = (self.brightness * draws[1]).astype(images.dtype)
-        changed = images * factors
-        changed += offsets
-        return changed
+        return images * factors + offsets
