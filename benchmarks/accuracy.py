@@ -48,7 +48,6 @@ ROWS = [
     (fashion, {"n_filters": (32, 64), **DEEP, "dropout": 0.4, "max_iter": 12}),
     (fashion, {**SLIM, "augment": [flip_left_right(), shift(1)], "max_iter": 32}),
     (cifar10, {**THREE, "dropout": 0.4, "max_iter": 16}),
-    (cifar10, {**CHANGED, "max_iter": 18}),
     (cifar10, {**CHANGED, "max_iter": 28}),
 ]
 

@@ -139,8 +139,8 @@ def pool_backward(dM, Z, M, size, axis, out):
     *corners_of_dZ, last = corners(out, size, axis)
     for corner, of_corner in zip(corners_of_Z, corners_of_dZ):
         np.multiply(dM, corner == M, out=of_corner)
-        dM -= of_corner  # 0 for later corners of the same value
-    last[...] = dM
+        dM -= of_corner  # so that later corners of the same value get 0
+    last[...] = dM  # what no earlier corner has taken
     return out
 
 
