@@ -46,7 +46,7 @@ ROWS = [
     (fashion, {"n_filters": 32, "K": 5, "pool_size": 2, "max_iter": 8}),
     (fashion, {"n_filters": 128, "K": 5, "pool_size": 4, "eta": 0.002, "max_iter": 10}),
     (fashion, {"n_filters": (32, 64), **DEEP, "dropout": 0.4, "max_iter": 12}),
-    (fashion, {**SLIM, "augment": [flip_left_right(), shift(1)], "max_iter": 32}),
+    (fashion, {**SLIM, "augment": [flip_left_right(), shift(1)], "max_iter": 48}),
     (cifar10, {**THREE, "dropout": 0.4, "max_iter": 16}),
     (cifar10, {**CHANGED, "max_iter": 28}),
 ]
