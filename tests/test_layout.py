@@ -122,3 +122,13 @@ def test_no_two_of_four_arrays_are_4_kib_apart(size):
         for itemsize in (4, 8):
             remainder = k * distance * itemsize % 4096
             assert min(remainder, 4096 - remainder) >= 128
+
+
+def test_responses_and_gradients_of_inputs_are_spread():
+    network = Network((32, 32, 3), (8, 8, 8), (3,) * 3, (2,) * 3, (), LogLoss(3))
+    parameters = Parameters(network, network.initial(np.random.RandomState(0), np.float64))
+    a_row = _layout.a_row_of(network.convolutions[-1], 16)
+    layout = _layout.Layout(network, parameters, a_row)
+    _, *later = layers = _layout.tables_of(network, parameters, layout, 16, 16).convolutions
+    for distance in [of["Z_channel"] for of in layers] + [of["dX_channel"] for of in later]:
+        assert distance == _layout.spread(distance)

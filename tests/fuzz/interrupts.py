@@ -229,8 +229,8 @@ class BlasThreads:
         if self.now() != self._before:
             violations.append(("threads of BLAS", f"{when}: {self._before} -> {self.now()}"))
         for item, state in self._counters:
-            if self._state(item) != state:
-                now = self._state(item)
+            now = self._state(item)
+            if now != state:
                 violations.append(("users of one thread", f"{when}: {state} -> {now}"))
 
     def restore(self):
