@@ -5,8 +5,8 @@ pooling windows of p x q pixels; H' = H//p and W' = W//q. The axis of the images
 that NumPy's inner loops are long, and A of one layer is X of the next::
 
     X        images, or A of the layer before  (C, H, W, n)
-    patches  values that a filter covers, tap  (height * width * C, H * W * n)
-             by tap, for every pixel
+    patches  values that a filter covers, tap  (H, height * width * C, W * n)
+             by tap, for the pixels of a row
     W, b     filters and their intercepts      (F, height, width, C), (F,)
     Z        response, without b               (F, H, W, n)
     M        maximum of each window            (F, H', W', n)
@@ -14,24 +14,32 @@ that NumPy's inner loops are long, and A of one layer is X of the next::
     V, c     dense weights and intercepts      (n_outputs, n_in), (n_outputs,)
     T        outputs of a dense layer          (n_outputs, n)
 
-With gathered patches, the convolution and its gradients are one matrix product each. The intercept,
+With gathered patches, the convolution and its gradients are matrix products, one for each row of
+pixels. The intercept,
 which is constant within a window, is added after pooling, and ReLU is applied last: the result is
 the same, for less work. A backward function writes gradients of the loss into its ``out_x``
 arguments, except those that are None.
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 # On processors with AVX-512, OpenBLAS has special kernels for matrix products of up to a million
 # multiplications. In pieces of this size the products of a convolution, which are long and narrow,
-# took half the time, and those of its gradient a third; on other processors as long as before.
+# took from three quarters to half of the time; on other processors as long as before.
 PRODUCT_WORK = 10**6
-SHORTEST_PIECE = 64  # pixels; for less, the overhead of a product is greater than the gain
+SHORTEST_PIECE = 32  # pixels; for less, the overhead of a product is greater than the gain
+SHORTEST_SUM = 256  # the same for the gradient, a sum over pixels
+SHORTEST_ROW = 64  # pixels; shorter ones are joined to one, of all pixels
 
 
 class Patches:
     """Images with padding around them, and the patches gathered from them.
+
+    Patches of the pixels of a row cover adjacent rows of the images. So only the taps of one row of
+    a filter are gathered, for every row; where these follow one another in memory, the taps of all
+    rows do, and patches are a view, which overlap. It takes a third of the time for filters of side
+    3. Where rows are short, as for a batch of one image, all taps are gathered for one product.
 
     Parameters
     ----------
@@ -46,8 +54,8 @@ class Patches:
     ----------
     interior : ndarray of shape (C, H, W, n)
         The images, a view of the padded array.
-    gathered : ndarray of shape (height * width * C, H * W * n)
-        The patches of the last `gather`.
+    gathered : ndarray of shape (H, height * width * C, W * n)
+        The patches of the last `gather`; of shape (height * width * C, H * W * n) for short rows.
     """
 
     def __init__(self, shape, kernel, dtype, reverse=False):
@@ -56,10 +64,19 @@ class Patches:
         # Padding is side // 2 before an image and (side - 1) // 2 after it.
         top, left = ((side - 1) // 2 if reverse else side // 2 for side in kernel)
         self.interior = padded[:, top : top + H, left : left + W]
-        windows = sliding_window_view(padded, kernel, axis=(1, 2))  # (C, H, W, n, height, width)
-        self._windows = windows.transpose(4, 5, 0, 1, 2, 3)
-        self._patches = np.empty((height, width, C, H, W, n), dtype)
-        self.gathered = self._patches.reshape(height * width * C, -1)
+        if W * n < SHORTEST_ROW:
+            windows = sliding_window_view(padded, kernel, axis=(1, 2))  # (C, H, W, n, u, v)
+            self._windows = windows.transpose(4, 5, 0, 1, 2, 3)
+        else:
+            windows = sliding_window_view(padded, width, axis=2)  # (C, rows, W, n, v)
+            self._windows = windows.transpose(1, 4, 0, 2, 3)
+        self._patches = np.empty(self._windows.shape, dtype)
+        if W * n < SHORTEST_ROW:
+            self.gathered = self._patches.reshape(-1, H * W * n)
+        else:
+            of_row, _, of_tap, _, of_image = self._patches.strides
+            shape, strides = (H, height * width * C, W * n), (of_row, of_tap, of_image)
+            self.gathered = as_strided(self._patches, shape, strides)
 
     def gather(self):
         """Return the patches of the images in the interior."""
@@ -68,21 +85,25 @@ class Patches:
 
 
 def conv_forward(patches, W, out):
-    """Z[f, q] = sum_k W[f, k] * patches[k, q] for every pixel q of every image."""
-    F, n_taps = len(W), len(patches)
-    n = n_pieces(patches.shape[1], F * n_taps)
-    Z = in_pieces(out.reshape(F, -1), n)
-    product_of(n)(W.reshape(F, n_taps), in_pieces(patches, n), out=Z)
+    """Z[f, i, q] = sum_k W[f, k] * patches[i, k, q] for every pixel q of row i of every image."""
+    W = W.reshape(len(W), -1)
+    if patches.ndim == 2:
+        np.dot(W, patches, out=out.reshape(len(W), -1))
+    else:
+        n = n_pieces(patches.shape[2], W.size, SHORTEST_PIECE)
+        np.matmul(W, in_pieces(patches, n), out=in_pieces(by_row(out), n))
     return out
 
 
 def conv_backward(dZ, patches, out_W):
-    """dloss/dW[f, k] = sum_q dloss/dZ[f, q] * patches[k, q]."""
-    F, n_taps = len(dZ), len(patches)
-    n = n_pieces(patches.shape[1], F * n_taps)
-    dZ = in_pieces(dZ.reshape(F, -1), n)
-    products = product_of(n)(dZ, in_pieces(patches, n).swapaxes(-2, -1))
-    out_W[...] = (products if n == 1 else products.sum(axis=0)).reshape(out_W.shape)
+    """dloss/dW[f, k] = sum_{i,q} dloss/dZ[f, i, q] * patches[i, k, q]."""
+    if patches.ndim == 2:
+        dW = np.dot(dZ.reshape(len(dZ), -1), patches.T)
+    else:
+        n = n_pieces(patches.shape[2], out_W.size, SHORTEST_SUM)
+        products = np.matmul(in_pieces(by_row(dZ), n), in_pieces(patches, n).swapaxes(-2, -1))
+        dW = np.add.reduce(products.reshape(-1, *out_W.shape))
+    out_W[...] = dW.reshape(out_W.shape)
 
 
 def reversed_filters(W):
@@ -94,7 +115,7 @@ def reversed_filters(W):
     return W[:, ::-1, ::-1].transpose(3, 1, 2, 0)
 
 
-def n_pieces(length, others):
+def n_pieces(length, others, shortest):
     """Return the number of pieces into which to split a matrix product along its longest axis.
 
     Parameters
@@ -103,28 +124,30 @@ def n_pieces(length, others):
         Of this axis.
     others : int
         Product of the lengths of the other two.
+    shortest : int
+        Least length of a piece.
     """
     wanted = -(-length * others // PRODUCT_WORK)
     for n in range(wanted, 4 * wanted):
-        if length % n == 0 and length // n >= SHORTEST_PIECE:
+        if length % n == 0 and length // n >= shortest:
             return n
     return 1
 
 
+def by_row(Z):
+    """Return a view (H, F, W * n) of responses or their gradient (F, H, W, n)."""
+    return Z.reshape(*Z.shape[:2], -1).swapaxes(0, 1)
+
+
 def in_pieces(rows, n):
-    """Return a view of rows in n pieces of their last axis, (n, m, length // n), if n > 1."""
-    return rows if n == 1 else rows.reshape(len(rows), n, -1).swapaxes(0, 1)
-
-
-def product_of(n):
-    """Return the function for matrix products in n pieces; dot is faster, but knows no pieces."""
-    return np.dot if n == 1 else np.matmul
+    """Return a view of matrices in n pieces of their last axis, if n > 1."""
+    return rows if n == 1 else rows.reshape(*rows.shape[:2], n, -1).swapaxes(1, 2)
 
 
 def pool_forward(Z, size, axis, out):
     """M = maximum of each ``size`` values along an axis; a remainder at the end is dropped."""
-    first, *others = corners(Z, size, axis)
-    out[...] = first
+    first, second, *others = corners(Z, size, axis)
+    np.maximum(first, second, out=out)
     for corner in others:
         np.maximum(out, corner, out=out)
     return out
@@ -133,14 +156,13 @@ def pool_forward(Z, size, axis, out):
 def pool_backward(dM, Z, M, size, axis, out):
     """dloss/dZ = dloss/dM at the first maximum of each window, else 0.
 
-    ``dM`` is overwritten. A remainder at the end of ``out`` is left as it is, which is 0.
+    A remainder at the end of ``out`` is left as it is, which is 0.
     """
     *corners_of_Z, _ = corners(Z, size, axis)
     *corners_of_dZ, last = corners(out, size, axis)
     for corner, of_corner in zip(corners_of_Z, corners_of_dZ):
         np.multiply(dM, corner == M, out=of_corner)
-        dM -= of_corner  # so that later corners of the same value get 0
-    last[...] = dM  # what no earlier corner has taken
+        dM = np.subtract(dM, of_corner, out=last)  # so that later corners of the same value get 0
     return out
 
 
@@ -152,12 +174,12 @@ def corners(Z, size, axis):
 
 
 def relu_forward(M, b, zeros, out):
-    """A = M + b where that is positive, else 0.
+    """A = M + b where that is positive, else 0. The shape of b is (F, 1, 1, 1).
 
     ``zeros`` has the shape of one filter's part. The maximum with an array of zeros takes a third
     of the time of that with one zero, and a batch of 32 filters a tenth less.
     """
-    np.add(M, b[:, np.newaxis, np.newaxis, np.newaxis], out=out)
+    np.add(M, b, out=out)
     return np.maximum(out, zeros, out=out)
 
 
@@ -169,10 +191,8 @@ def relu_backward(dA, A, out_b=None):
 
 
 def dense_forward(A, V, c, out):
-    """T = V A + c."""
-    np.dot(V, A, out=out)
-    out += c[:, np.newaxis]
-    return out
+    """T = V A + c. The shape of c is (n_outputs, 1)."""
+    return np.add(np.dot(V, A, out=out), c, out=out)
 
 
 def dense_backward(dT, A, V, out_V, out_c, out_A):

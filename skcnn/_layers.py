@@ -1,9 +1,10 @@
 """The layers: their sizes, the shapes and initial values of their parameters, forward and backward.
 
 A layer computes on whole arrays with the kernels of `skcnn._arrays`, whose docstring defines the
-letters and shapes; the compiled loops of `skcnn._loops` use only its sizes. ``params`` is the pair
-of a layer's weights and intercepts; ``grads`` is the pair of arrays into which their gradients are
-written, with None for what is not learnt.
+letters and shapes; the compiled loops of `skcnn._loops` use only its sizes. Its arrays for n images
+are in a workspace, which is made once for its ``pair`` of weights and intercepts, and for ``grads``,
+into which their gradients are written, with None for what is not learnt. The output A is the X of
+the next layer, and its gradient dA is the next dX. There is none where no layer before learns.
 """
 
 from math import prod
@@ -96,63 +97,59 @@ class Convolution:
         )
         return W[:, rows, columns]
 
-    def workspace(self, n, dtype, *, for_dX):
-        """Return the workspace for n images; with ``for_dX`` also for the input's gradient."""
-        return _ConvolutionWorkspace(self, n, dtype, for_dX)
+    def workspace(self, n, pair, grads, *, has_dX):
+        """Return the workspace for n images; `Workspace` adds A and dA."""
+        return _ConvolutionWorkspace(self, n, pair, grads, has_dX)
 
-    def forward(self, params, work, A):
-        """Write A for the images in ``work.X``."""
-        W, b = params
-        patches = work.patches.gather()
-        _arrays.conv_forward(patches, self.live(W), out=work.Z)
-        M = work.Z
+    def forward(self, work):
+        """Write A for the images in X."""
+        M = _arrays.conv_forward(work.patches.gather(), work.W, out=work.Z)
         for axis, size, out, _ in work.pools:
             M = _arrays.pool_forward(M, size, axis, out=out)
-        _arrays.relu_forward(M, b, work.zeros, out=A)
+        _arrays.relu_forward(M, work.b, work.zeros, out=work.A)
 
-    def backward(self, params, grads, work, A, dA):
-        """Write the gradients, given dA, which is overwritten; return dX, or None without it."""
-        (W, _), (dW, db) = params, grads
-        _arrays.relu_backward(dA, A, out_b=db)
-        dM, below = dA, [work.Z, *(out for _, _, out, _ in work.pools)]
-        for (axis, size, M, dout), Z in zip(reversed(work.pools), below[-2::-1]):
-            dM = _arrays.pool_backward(dM, Z, M, size, axis, out=dout)
-        if dW is not None:
-            dW.fill(0)
-            _arrays.conv_backward(dM, work.patches.gathered, out_W=self.live(dW))
-        if work.dZ_patches is None:
-            return None
-        work.dZ_patches.interior[...] = dM
-        reversed_filters = _arrays.reversed_filters(self.live(W))
-        return _arrays.conv_forward(work.dZ_patches.gather(), reversed_filters, out=work.dX)
+    def backward(self, work):
+        """Write the gradients, and dX, given dA, which is overwritten."""
+        _arrays.relu_backward(work.dA, work.A, out_b=work.db)
+        dM = work.dA
+        for (axis, size, M, out), Z in zip(reversed(work.pools), work.below_pools):
+            dM = _arrays.pool_backward(dM, Z, M, size, axis, out=out)
+        if work.dW is not None:
+            if work.dead_dW is not None:
+                work.dead_dW.fill(0)  # the penalty was added to it
+            _arrays.conv_backward(dM, work.patches.gathered, out_W=work.dW)
+        if work.dX is not None:
+            if not work.pools:
+                work.dZ_patches.interior[...] = dM
+            W = _arrays.reversed_filters(work.W)
+            _arrays.conv_forward(work.dZ_patches.gather(), W, out=work.dX)
 
 
 class _ConvolutionWorkspace:
-    """The arrays of a convolution layer for n images.
+    """The arrays of a convolution layer for n images."""
 
-    Attributes
-    ----------
-    X : ndarray of shape (C, H, W, n)
-        The input, a view of a padded array.
-    """
-
-    def __init__(self, layer, n, dtype, for_dX):
-        (H, W, C), F, pool = layer.in_shape, layer.n_filters, layer.pool
+    def __init__(self, layer, n, pair, grads, has_dX):
+        (H, W, C), F, dtype = layer.in_shape, layer.n_filters, pair[0].dtype
+        self.W, self.b = layer.live(pair[0]), pair[1].reshape(F, 1, 1, 1)
+        dW, self.db = grads
+        self.dW = None if dW is None else layer.live(dW)
+        self.dead_dW = None if self.dW is dW else dW  # with taps that are not computed
         self.patches = _arrays.Patches((C, H, W, n), layer.kernel, dtype)
-        self.X = self.patches.interior
-        self.Z = np.empty((F, H, W, n), dtype)
-        self.pools = []  # for each axis: axis, size, pooled array, gradient of its input
-        shape, dZ = [F, H, W, n], None
-        for axis, size in enumerate(pool, start=1):
-            if size > 1:
-                dZ = np.zeros(shape, dtype)
-                shape[axis] //= size
-                self.pools.append((axis, size, np.empty(shape, dtype), dZ))
-        self.zeros = np.zeros(shape[1:], dtype)
-        self.dZ_patches = self.dX = None
-        if for_dX:
+        self.X, self.dX = self.patches.interior, None
+        self.Z, dZ = np.empty((F, H, W, n), dtype), None
+        if has_dX:
             self.dZ_patches = _arrays.Patches((F, H, W, n), layer.kernel, dtype, reverse=True)
-            self.dX = np.empty((C, H, W, n), dtype)
+            self.dX, dZ = np.empty((C, H, W, n), dtype), self.dZ_patches.interior
+        self.pools = []  # for each axis: axis, size, pooled array, gradient of its input
+        shape = [F, H, W, n]
+        for axis, size in enumerate(layer.pool, start=1):
+            if size > 1:
+                dM = np.zeros(shape, dtype) if dZ is None or self.pools else dZ
+                shape[axis] //= size
+                self.pools.append((axis, size, np.empty(shape, dtype), dM))
+        self.below_pools = [self.Z, *(out for _, _, out, _ in self.pools)][-2::-1]
+        self.zeros = np.zeros(shape[1:], dtype)
+        self.A_shape = tuple(shape)
 
 
 class Dense:
@@ -210,24 +207,39 @@ class Dense:
         height, width, F = self.in_shape
         return V.reshape(-1, F, height, width).transpose(2, 3, 1, 0).reshape(self.n_in, -1)
 
-    def forward(self, params, A, T, keep):
-        """Write T for inputs A, both with an image in each column.
+    def workspace(self, n, pair, grads, *, has_dX):
+        """Return the workspace for n images; `Workspace` adds A and dA."""
+        return _DenseWorkspace(self, n, pair, grads, has_dX)
 
-        ``keep`` is None or the factors for dropout, by which A is multiplied in place.
+    def forward(self, work, keep):
+        """Write the outputs A for inputs X, both with an image in each column.
+
+        ``keep`` is None or the factors for dropout, by which X is multiplied in place.
         """
+        work.keep = keep
         if keep is not None:
-            A *= keep
-        _arrays.dense_forward(A, *params, out=T)
+            np.multiply(work.X, keep, out=work.X)
+        _arrays.dense_forward(work.X, work.V, work.c, out=work.A)
         if not self.is_output:
-            np.maximum(T, 0, out=T)
+            np.maximum(work.A, 0, out=work.A)
 
-    def backward(self, params, grads, A, T, dT, dA, keep):
-        """Write the gradients, and dA if it is an array, given dT, which is overwritten."""
+    def backward(self, work):
+        """Write the gradients, and dX, given dA, which is overwritten."""
         if not self.is_output:
-            _arrays.relu_backward(dT, T)
-        _arrays.dense_backward(dT, A, params[0], *grads, out_A=dA)
-        if dA is not None and keep is not None:
-            dA *= keep
+            _arrays.relu_backward(work.dA, work.A)
+        _arrays.dense_backward(work.dA, work.X, work.V, *work.grads, out_A=work.dX)
+        if work.dX is not None and work.keep is not None:
+            np.multiply(work.dX, work.keep, out=work.dX)
+
+
+class _DenseWorkspace:
+    """The arrays of a dense layer for n images."""
+
+    def __init__(self, layer, n, pair, grads, has_dX):
+        self.V, self.c, self.grads = pair[0], pair[1].reshape(-1, 1), grads
+        self.X = np.empty((layer.n_in, n), self.V.dtype)
+        self.dX = np.empty_like(self.X) if has_dX else None
+        self.A_shape = layer.n_outputs, n
 
 
 def _pool(H, W, pool_size):

@@ -1,5 +1,6 @@
 """A network: layers in a row, and all their parameters as views of one vector."""
 
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -87,95 +88,83 @@ class Network:
         drawn = [layer.initial(random_state) for layer in self.layers]
         return [tuple(array.astype(dtype) for array in pair) for pair in drawn]
 
-    def copy_input(self, X, work):
-        """Copy images, rows of values or sparse rows, into the workspaces."""
-        X = X if isinstance(X, np.ndarray) else X.toarray()
-        H, W, C = self.image_shape
-        work.X[0][...] = X.reshape(-1, H, W, C).transpose(3, 1, 2, 0)
-
-    def forward(self, params, X, work, keep=None):
+    def forward(self, X, work, keep=None):
         """Return T, an array (n_outputs, n), overwritten by the next call.
 
         Parameters
         ----------
-        params : list of pairs of arrays
         X : ndarray or sparse array
-            n images, of any numeric dtype.
+            n images, rows of values of any numeric dtype.
         work : Workspace
             For n images.
         keep : ndarray of shape (n, n_dense_inputs) or None
             Factors of the inputs of the dense layers, for dropout.
         """
-        self.copy_input(X, work)
-        n_convolutions = len(self.convolutions)
-        for layer, pair, of_layer, A in zip(
-            self.convolutions, params, work.of_convolutions, work.X[1:]
-        ):
-            layer.forward(pair, of_layer, A)
-        work.keep = self._split_keep(keep)
-        for layer, pair, A, T, factors in zip(
-            self.denses, params[n_convolutions:], work.A, work.A[1:], work.keep
-        ):
-            layer.forward(pair, A, T, factors)
-        return work.A[-1]
+        X = X if isinstance(X, np.ndarray) else X.toarray()
+        work.images[...] = X.reshape(work.images.shape)
+        for layer, of_layer in work.of_convolutions:
+            layer.forward(of_layer)
+        start = 0
+        for layer, of_layer in work.of_denses:
+            end = start + layer.n_in
+            layer.forward(of_layer, None if keep is None else keep[:, start:end].T)
+            start = end
+        return work.T
 
-    def backward(self, params, grads, first, dT, work):
-        """Write the gradients into the arrays that are not None, given dT of the last `forward`.
+    def backward(self, work, dT):
+        """Write the gradients of what is learnt, given dT of the last `forward`."""
+        work.dT[...] = dT
+        for layer, of_layer in work.to_learn:
+            layer.backward(of_layer)
 
-        ``dT`` may be overwritten. No layer before the ``first`` needs a gradient.
-        """
-        n_convolutions = len(self.convolutions)
-        for k in range(len(self.denses) - 1, max(-1, first - n_convolutions - 1), -1):
-            of_layer = params[n_convolutions + k], grads[n_convolutions + k]
-            dA = work.dA[k] if n_convolutions + k > first else None
-            A, T, keep = work.A[k], work.A[k + 1], work.keep[k]
-            self.denses[k].backward(*of_layer, A, T, dT, dA, keep)
-            dT = dA
-        if first >= n_convolutions:
-            return
-        dA = dT.reshape(work.X[-1].shape)
-        for k in range(n_convolutions - 1, first - 1, -1):
-            of_layer = work.of_convolutions[k]
-            dA = self.convolutions[k].backward(params[k], grads[k], of_layer, work.X[k + 1], dA)
-
-    def feature_maps(self, params, X, layer, work):
+    def feature_maps(self, X, layer, work):
         """Return the responses of a convolution layer after ReLU, before pooling, (F, H, W, n)."""
-        self.forward(params, X, work)
-        Z, (_, b) = work.of_convolutions[layer].Z, params[layer]
-        return np.maximum(Z + b[:, np.newaxis, np.newaxis, np.newaxis], 0)
-
-    def _split_keep(self, keep):
-        """Return the factors of each dense layer's inputs, an image in each column."""
-        if keep is None:
-            return [None] * len(self.denses)
-        ends = np.cumsum([layer.n_in for layer in self.denses])
-        return [part.T for part in np.split(keep, ends[:-1], axis=1)]
+        self.forward(X, work)
+        of_layer = work.of_convolutions[layer][1]
+        return np.maximum(of_layer.Z + of_layer.b, 0)
 
 
 class Workspace:
-    """The arrays of a network for n images.
+    """The arrays of a network for n images, layer by layer.
+
+    Parameters
+    ----------
+    network : Network
+    n : int
+    pairs, grads : lists of pairs of ndarrays
+        The parameters of each layer, and where to write their gradients, None for what is not
+        learnt. They are part of the workspace.
 
     Attributes
     ----------
-    of_convolutions : list
-        The workspace of each convolution layer.
-    X : list of ndarrays of shape (C, H, W, n)
-        The input of each convolution layer, a view of a padded array, and the output of the last.
-    A, dA : lists of ndarrays of shape (n_in, n)
-        The input of each dense layer, the output of the last, and the gradients of the inputs.
+    images : ndarray of shape (n, H, W, C)
+        The input of the first layer, a view.
+    T, dT : ndarrays of shape (n_outputs, n)
+        The output of the last layer, and its gradient.
+    of_convolutions, of_denses : lists of pairs
+        The layers, each with its workspace.
+    to_learn : list of pairs
+        The same, backwards from the last to the first one that is learnt.
     """
 
-    def __init__(self, network, n, dtype, training):
-        self.of_convolutions = [
-            layer.workspace(n, dtype, for_dX=training and k > 0)
-            for k, layer in enumerate(network.convolutions)
+    def __init__(self, network, n, pairs, grads):
+        learnt = [any(grad is not None for grad in pair) for pair in grads]
+        first = learnt.index(True) if any(learnt) else len(learnt)
+        of_layers = [
+            layer.workspace(n, *arrays, has_dX=k > first)
+            for k, (layer, *arrays) in enumerate(zip(network.layers, pairs, grads))
         ]
-        self.A = [np.empty((layer.n_in, n), dtype) for layer in network.denses]
-        self.dA = [np.empty_like(A) for A in self.A] if training else []
-        self.A.append(np.empty((network.n_outputs, n), dtype))
-        H, W, F = network.convolutions[-1].out_shape
-        self.X = [work.X for work in self.of_convolutions] + [self.A[0].reshape(F, H, W, n)]
-        self.keep = [None] * len(network.denses)
+        for work, after in pairwise(of_layers):
+            work.A = after.X.reshape(work.A_shape)
+            work.dA = None if after.dX is None else after.dX.reshape(work.A_shape)
+        self.images = of_layers[0].X.transpose(3, 1, 2, 0)
+        shape, dtype = of_layers[-1].A_shape, self.images.dtype
+        self.T = of_layers[-1].A = np.empty(shape, dtype)
+        self.dT = of_layers[-1].dA = np.empty(shape, dtype)
+        layers = list(zip(network.layers, of_layers))
+        n_convolutions = len(network.convolutions)
+        self.of_convolutions, self.of_denses = layers[:n_convolutions], layers[n_convolutions:]
+        self.to_learn = layers[first:][::-1]
 
 
 class BlockWorkspace:
@@ -196,9 +185,6 @@ class BlockWorkspace:
         self._dtype = parameters.vector.dtype
         self._block_size = block_size(network, self._dtype)
         self._gradient = parameters.new_gradient()
-        self._grads = parameters.views(self._gradient)
-        learnt = [any(grad is not None for grad in pair) for pair in self._grads]
-        self._first_learnt = learnt.index(True) if any(learnt) else len(learnt)
         self._total = self._gradient.copy()
         self._workspaces = {}
 
@@ -207,7 +193,7 @@ class BlockWorkspace:
         T = np.empty((X.shape[0], self._network.n_outputs), self._dtype)
         for rows in self._blocks(len(T)):
             work = self._workspace(rows.stop - rows.start, training=False)
-            T[rows] = self._network.forward(self._parameters.pairs, X[rows], work).T
+            T[rows] = self._network.forward(X[rows], work).T
         return T
 
     def feature_maps(self, X, layer):
@@ -215,7 +201,7 @@ class BlockWorkspace:
         maps = []
         for rows in self._blocks(X.shape[0]):
             work = self._workspace(rows.stop - rows.start, training=False)
-            of_block = self._network.feature_maps(self._parameters.pairs, X[rows], layer, work)
+            of_block = self._network.feature_maps(X[rows], layer, work)
             maps.append(of_block.transpose(3, 1, 2, 0))
         return np.concatenate(maps)
 
@@ -232,11 +218,12 @@ class BlockWorkspace:
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
         T = np.empty((len(rows), self._network.n_outputs), self._dtype)
+        Y, s = Y.take(rows, axis=0), s.take(rows)
         for start in range(0, len(rows), batch_size):
             batch = slice(start, start + batch_size)
             some = rows[batch]
             factors = None if keep is None else keep[batch]
-            of_rows = Y.take(some, axis=0), s.take(some) / len(some), factors, T[batch]
+            of_rows = Y[batch], s[batch] / len(some), factors, T[batch]
             images = take_rows(X, some)
             if len(some) <= self._block_size:
                 gradient = self._visit(images, *of_rows)
@@ -251,9 +238,8 @@ class BlockWorkspace:
     def _visit(self, X, Y, s, keep, T):
         """Write the outputs of a block into T, and return the gradient of its weighted loss."""
         work = self._workspace(len(Y), training=True)
-        T[...] = self._network.forward(self._parameters.pairs, X, work, keep).T
-        dT = self._network.loss.backward(T, Y, s).T
-        self._network.backward(self._parameters.pairs, self._grads, self._first_learnt, dT, work)
+        T[...] = self._network.forward(X, work, keep).T
+        self._network.backward(work, self._network.loss.backward(T, Y, s).T)
         return self._gradient
 
     def _workspace(self, n, training):
@@ -262,7 +248,9 @@ class BlockWorkspace:
         if key not in self._workspaces:
             if len(self._workspaces) == 2:
                 del self._workspaces[next(iter(self._workspaces))]
-            self._workspaces[key] = Workspace(self._network, n, self._dtype, training)
+            nothing = np.empty(0, self._dtype)  # of no parameter is there a gradient
+            grads = self._parameters.views(self._gradient if training else nothing)
+            self._workspaces[key] = Workspace(self._network, n, self._parameters.pairs, grads)
         return self._workspaces[key]
 
     def _blocks(self, n):

@@ -33,7 +33,7 @@ HOUSE = {
     "_layout": {"itertools", "math", "typing", "numpy"},
     "_loops": {"typing", "warnings", "numpy", "llvmlite", "numba", "_layout"},
     "_layers": {"math", "numpy", "_arrays"},
-    "_network": {"math", "numpy", "_layers"},
+    "_network": {"itertools", "math", "numpy", "_layers"},
     "_fast": {"functools", "math", "os", "warnings", "numpy", "_layout", "_loops", "_network"},
     "_objective": {"functools", "itertools", "numpy", "_fast", "_holdout", "_network"},
     "_solvers": {"math", "numpy", "scipy"},

@@ -85,12 +85,14 @@ class Arrays:
         Z = np.ascontiguousarray(Z.transpose(3, 1, 2, 0))
         stages, M = [], Z
         for axis, size in enumerate(self.layer.pool, start=1):
+            if size == 1:
+                continue
             below = M
             shape = [*M.shape]
             shape[axis] //= size
             M = _arrays.pool_forward(M, size, axis, out=np.empty(shape, Z.dtype))
             stages.append((below, M, size, axis))
-        A = _arrays.relu_forward(M, b, np.zeros_like(M[0]), out=np.empty_like(M))
+        A = _arrays.relu_forward(M, b.reshape(-1, 1, 1, 1), np.zeros_like(M[0]), out=np.empty_like(M))
         dM, db = dA.transpose(3, 1, 2, 0).copy(), np.empty_like(b)
         _arrays.relu_backward(dM, A, out_b=db)
         for below, M, size, axis in reversed(stages):
@@ -193,11 +195,14 @@ class Loops:
         return *as_images, np.array(db)
 
 
-@pytest.fixture(params=[Arrays, Loops])
-def kernels(request):
-    if request.param is Loops and not _fast.is_available():
-        pytest.skip("needs numba")
-    return request.param
+@pytest.fixture(params=["arrays, row by row", "arrays, all pixels", "loops"])
+def kernels(request, monkeypatch):
+    if request.param == "loops":
+        if not _fast.is_available():
+            pytest.skip("needs numba")
+        return Loops
+    monkeypatch.setattr(_arrays, "SHORTEST_ROW", 1 if "row" in request.param else 10**6)
+    return Arrays
 
 
 def problem(shape, filters, pool, n, dtype=np.float64):
@@ -280,7 +285,7 @@ def test_relu_has_no_gradient_at_zero_and_hides_no_nan(kernels):
 
 
 def dense_of_arrays(A, V, c, dT):
-    T = _arrays.dense_forward(A.T.copy(), V, c, out=np.empty((len(V), len(A)), A.dtype)).T
+    T = _arrays.dense_forward(A.T.copy(), V, c.reshape(-1, 1), out=np.empty((len(V), len(A)), A.dtype)).T
     dV, dc, dA = np.empty_like(V), np.empty_like(c), np.empty_like(A.T.copy())
     _arrays.dense_backward(dT.T.copy(), A.T.copy(), V, dV, dc, dA)
     return T, dV, dA.T
@@ -324,27 +329,30 @@ def test_gradients_of_losses(loss, scale):
 
 
 @pytest.mark.parametrize(
-    "length, others, expected",
+    "length, others, shortest, expected",
     [
-        (784, 9, 1),
-        (12_544, 288, 4),  # 3.6 million multiplications
-        (12_544, 400, 7),  # five million; six does not divide the length
-        (10_007, 200, 1),  # a prime number has no pieces
-        (1_000, 100_000, 1),  # pieces would be too short
+        (784, 9, 32, 1),
+        (12_544, 288, 32, 4),  # 3.6 million multiplications
+        (12_544, 400, 32, 7),  # five million; six does not divide the length
+        (10_007, 200, 32, 1),  # a prime number has no pieces
+        (1_000, 100_000, 32, 1),  # pieces would be too short
+        (224, 18_432, 32, 7),
+        (224, 18_432, 64, 1),
     ],
 )
-def test_pieces_of_matrix_products(length, others, expected):
-    assert _arrays.n_pieces(length, others) == expected
+def test_pieces_of_matrix_products(length, others, shortest, expected):
+    assert _arrays.n_pieces(length, others, shortest) == expected
 
 
 def test_matrix_products_in_pieces_give_the_same(monkeypatch):
     layer, X, W, dZ, *_ = problem((6, 4, 2), (2, 3), 1, 4)
+    for name in ("SHORTEST_ROW", "SHORTEST_PIECE", "SHORTEST_SUM"):
+        monkeypatch.setattr(_arrays, name, 4)
     results = []
-    for work in (10**6, 2 * 18 * 96 // 3):
+    for work in (10**6, 2 * 18 * 16 // 2):
         monkeypatch.setattr(_arrays, "PRODUCT_WORK", work)
-        monkeypatch.setattr(_arrays, "SHORTEST_PIECE", 4)
         of_layer = Arrays(layer, 4, X.dtype)
         results.append([of_layer.response(X, W), of_layer.gradient_of_filters(X, dZ, W.shape)])
-    assert _arrays.n_pieces(96, 2 * 18) == 3
+    assert _arrays.n_pieces(4 * 4, 2 * 18, 4) == 2
     for whole, in_pieces in zip(*results):
         assert_allclose(in_pieces, whole, rtol=1e-12)
