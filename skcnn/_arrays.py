@@ -15,10 +15,9 @@ that NumPy's inner loops are long, and A of one layer is X of the next::
     T        outputs of a dense layer          (n_outputs, n)
 
 With gathered patches, the convolution and its gradients are matrix products, one for each row of
-pixels. The intercept,
-which is constant within a window, is added after pooling, and ReLU is applied last: the result is
-the same, for less work. A backward function writes gradients of the loss into its ``out_x``
-arguments, except those that are None.
+pixels. The intercept, which is constant within a window, is added after pooling, and ReLU is
+applied last: the result is the same, for less work. A backward function writes gradients of the
+loss into its ``out_x`` arguments, except those that are None.
 """
 
 import numpy as np
@@ -30,16 +29,17 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 PRODUCT_WORK = 10**6
 SHORTEST_PIECE = 32  # pixels; for less, the overhead of a product is greater than the gain
 SHORTEST_SUM = 256  # the same for the gradient, a sum over pixels
-SHORTEST_ROW = 64  # pixels; shorter ones are joined to one, of all pixels
+SHORTEST_ROW = 64  # pixels; for less, there is one product for all rows
 
 
 class Patches:
     """Images with padding around them, and the patches gathered from them.
 
-    Patches of the pixels of a row cover adjacent rows of the images. So only the taps of one row of
-    a filter are gathered, for every row; where these follow one another in memory, the taps of all
-    rows do, and patches are a view, which overlap. It takes a third of the time for filters of side
-    3. Where rows are short, as for a batch of one image, all taps are gathered for one product.
+    The filters cover adjacent rows of an image. So only the taps of one row of a filter are
+    gathered, for every row of the images, row after row; the taps of all rows of a filter then
+    follow one another in memory, and patches are a view in which they overlap. For filters of side
+    3 this takes a third of the time. Where rows are short, as for a batch of one image, all taps
+    are gathered for one product.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ into which their gradients are written, with None for what is not learnt. The ou
 the next layer, and its gradient dA is the next dX. There is none where no layer before learns.
 """
 
-from math import prod
+from math import isqrt, prod
 
 import numpy as np
 
@@ -140,13 +140,13 @@ class _ConvolutionWorkspace:
         if has_dX:
             self.dZ_patches = _arrays.Patches((F, H, W, n), layer.kernel, dtype, reverse=True)
             self.dX, dZ = np.empty((C, H, W, n), dtype), self.dZ_patches.interior
-        self.pools = []  # for each axis: axis, size, pooled array, gradient of its input
+        self.pools = []  # of axis, size, pooled array, gradient of its input
         shape = [F, H, W, n]
         for axis, size in enumerate(layer.pool, start=1):
-            if size > 1:
+            for factor in _prime_factors(size):  # pooled one after the other, with fewer calls
                 dM = np.zeros(shape, dtype) if dZ is None or self.pools else dZ
-                shape[axis] //= size
-                self.pools.append((axis, size, np.empty(shape, dtype), dM))
+                shape[axis] //= factor
+                self.pools.append((axis, factor, np.empty(shape, dtype), dM))
         self.below_pools = [self.Z, *(out for _, _, out, _ in self.pools)][-2::-1]
         self.zeros = np.zeros(shape[1:], dtype)
         self.A_shape = tuple(shape)
@@ -249,3 +249,9 @@ def _pool(H, W, pool_size):
     if pool_size <= min(H, W):
         return pool_size, pool_size
     return tuple(min(pool_size, max(1, side // 2)) for side in (H, W))
+
+
+def _prime_factors(number):
+    """Return the prime factors of a number, the smallest first."""
+    factor = next((k for k in range(2, isqrt(number) + 1) if number % k == 0), number)
+    return [factor, *_prime_factors(number // factor)] if number > 1 else []

@@ -92,7 +92,9 @@ class Arrays:
             shape[axis] //= size
             M = _arrays.pool_forward(M, size, axis, out=np.empty(shape, Z.dtype))
             stages.append((below, M, size, axis))
-        A = _arrays.relu_forward(M, b.reshape(-1, 1, 1, 1), np.zeros_like(M[0]), out=np.empty_like(M))
+        A = _arrays.relu_forward(
+            M, b.reshape(-1, 1, 1, 1), np.zeros_like(M[0]), out=np.empty_like(M)
+        )
         dM, db = dA.transpose(3, 1, 2, 0).copy(), np.empty_like(b)
         _arrays.relu_backward(dM, A, out_b=db)
         for below, M, size, axis in reversed(stages):
@@ -285,7 +287,9 @@ def test_relu_has_no_gradient_at_zero_and_hides_no_nan(kernels):
 
 
 def dense_of_arrays(A, V, c, dT):
-    T = _arrays.dense_forward(A.T.copy(), V, c.reshape(-1, 1), out=np.empty((len(V), len(A)), A.dtype)).T
+    T = _arrays.dense_forward(
+        A.T.copy(), V, c.reshape(-1, 1), out=np.empty((len(V), len(A)), A.dtype)
+    ).T
     dV, dc, dA = np.empty_like(V), np.empty_like(c), np.empty_like(A.T.copy())
     _arrays.dense_backward(dT.T.copy(), A.T.copy(), V, dV, dc, dA)
     return T, dV, dA.T

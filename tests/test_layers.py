@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn._layers import Convolution, Dense
+from skcnn._layers import Convolution, Dense, _prime_factors
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,17 @@ def test_windows_fit_the_image(H, W, p, expected):
     layer = Convolution((H, W, 1), 2, 3, p, is_first=True)
     assert layer.pool == expected
     assert layer.out_shape == (H // expected[0], W // expected[1], 2)
+
+
+@pytest.mark.parametrize(
+    "number, expected", [(1, []), (2, [2]), (28, [2, 2, 7]), (49, [7, 7]), (427, [7, 61])]
+)
+def test_large_windows_are_pooled_by_their_prime_factors(number, expected):
+    assert _prime_factors(number) == expected
+    layer = Convolution((1, number, 1), 1, 3, "global", is_first=True)
+    pair = np.zeros((1, 1, 3, 1)), np.zeros(1)
+    work = layer.workspace(2, pair, pair, has_dX=False)
+    assert [size for _, size, *_ in work.pools] == expected
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ SIZES = {
     "one layer": ((6, 5, 2), (3,), (3,), (2,), ()),
     "two layers": ((7, 6, 1), (2, 3), (2, 3), (2, 1), (4,)),
     "three layers": ((9, 8, 3), (2, 3, 4), (3, 4, 3), (2, 1, "global"), (5, 4)),
+    "large windows": ((13, 9, 1), (2,), (3,), (6,), ()),  # with a remainder at both edges
 }
 
 
