@@ -2,9 +2,9 @@
 
 A layer computes on whole arrays with the kernels of `skcnn._arrays`, whose docstring defines the
 letters and shapes; the compiled loops of `skcnn._loops` use only its sizes. Its arrays for n images
-are in a workspace, which is made once for its ``pair`` of weights and intercepts, and for ``grads``,
+are in a workspace, which is made once for a ``pair`` of weights and intercepts, and for ``grads``,
 into which their gradients are written, with None for what is not learnt. The output A is the X of
-the next layer, and its gradient dA is the next dX. There is none where no layer before learns.
+the next layer, and its gradient dA is the next dX; there is no dX where no layer before learns.
 """
 
 from math import isqrt, prod
