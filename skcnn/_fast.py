@@ -132,6 +132,7 @@ class Workspace:
     def __init__(self, packed):
         self._packed, loops = packed, _loops()
         self._network, self._layout, self._dtype = packed.network, packed.layout, packed.dtype
+        self._nothing = np.empty((0, 0), self._dtype)
         tables, activation = packed.tables, getattr(loops, packed.network.loss.activation)
         self._in_loops = loops.Network(
             _table(loops.SIZES, [{**tables.sizes, "activation": activation}]),
@@ -145,11 +146,11 @@ class Workspace:
     def outputs(self, X):
         """Return T, an array (n, n_outputs), for n images."""
         T = np.empty((X.shape[0], self._network.n_outputs), self._dtype)
-        nothing = np.empty((0, 0), self._dtype)
+        nothing = self._nothing
         for rows in self._chunks(X.shape[0]):
             images = as_rows(X[rows], self._dtype)
             data = _loops().Data(images, nothing, nothing.ravel(), np.arange(len(images)), nothing)
-            self._run(self._in_loops, data, T[rows], _loops().OUTPUTS)
+            self._run(self._in_loops, data, T[rows], _loops().OUTPUTS, len(images))
         return T
 
     def gradient(self, X, Y, s, keep, T, out):
@@ -159,7 +160,8 @@ class Workspace:
             images = as_rows(X[rows], self._dtype)
             of_rows = self._keep(None if keep is None else keep[rows])
             data = _loops().Data(images, Y[rows], s[rows], np.arange(len(images)), of_rows)
-            self._run(network, data, T[rows], _loops().GRADIENT, overwrite=rows.start == 0)
+            n, is_first = len(images), rows.start == 0
+            self._run(network, data, T[rows], _loops().GRADIENT, n, overwrite=is_first)
 
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
@@ -175,28 +177,13 @@ class Workspace:
         _layout.pack(pairs)
         steps = alpha, eta, solver.constants, memory, solver.t
         rule = getattr(_loops(), solver.rule)
-        solver.t = self._run(self._in_loops, data, T, rule, batch_size, True, *steps)
+        solver.t = self._run(self._in_loops, data, T, rule, batch_size, steps=steps)
         _layout.unpack(self._packed.pairs + pairs)
         return T
 
-    def _run(
-        self,
-        network,
-        data,
-        T,
-        rule,
-        batch_size=None,
-        overwrite=True,
-        alpha=0.0,
-        eta=0.0,
-        constants=(0.0, 0.0, 0.0),
-        memory=None,
-        t=0,
-    ):
+    def _run(self, network, data, T, rule, batch_size, overwrite=True, steps=None):
         """Call the loops; raise `CompilationError` where they cannot be compiled."""
-        batch_size = len(data.rows) if batch_size is None else batch_size
-        memory = np.empty((0, 0), self._dtype) if memory is None else memory
-        steps = alpha, eta, constants, memory, t
+        steps = steps or (0.0, 0.0, (0.0, 0.0, 0.0), self._nothing, 0)
         try:
             return _loops().run(network, data, T, batch_size, overwrite, rule, *steps)
         except _loops().CompilationError as failure:
@@ -206,7 +193,7 @@ class Workspace:
     def _keep(self, keep):
         """Return the factors for dropout in the layout of the inputs of the dense layers."""
         if keep is None:
-            return np.empty((0, 0), self._dtype)
+            return self._nothing
         return self._layout.padded_inputs(keep)
 
     def _chunks(self, n):

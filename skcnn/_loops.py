@@ -272,6 +272,17 @@ if config.DISABLE_JIT:
         )
 
 
+@inlined
+def four_parts(x, start, step, size):
+    """View four parts of an array, that begin a step after one another."""
+    return (
+        part(x, start, size),
+        part(x, start + step, size),
+        part(x, start + 2 * step, size),
+        part(x, start + 3 * step, size),
+    )
+
+
 @inner
 def prefetch(x, number):
     """Prefetch a part of an image: number 0, 1, ... while the image before it is computed.
@@ -330,13 +341,7 @@ def conv_forward(x, offsets, W, z, n_runs, length, x_stride, z_stride):
         first, start = run * x_stride, run * z_stride
         inputs = part(x, first, x.size - first)
         if len(W) == FILTERS:
-            four = (
-                part(z, start, length),
-                part(z, size + start, length),
-                part(z, 2 * size + start, length),
-                part(z, 3 * size + start, length),
-            )
-            conv_forward_four(inputs, offsets, W, four)
+            conv_forward_four(inputs, offsets, W, four_parts(z, start, size, length))
         else:
             for f in range(len(W)):
                 w = part(W, f * row, n_taps)
@@ -387,13 +392,7 @@ def conv_backward(dz, origin, x, offsets, dW, length):
         inputs = part(x, start, x.size - start)
         first, n = origin + start, min(RUN, length - start)
         if len(dW) == FILTERS:
-            four = (
-                part(dz, first, n),
-                part(dz, size + first, n),
-                part(dz, 2 * size + first, n),
-                part(dz, 3 * size + first, n),
-            )
-            conv_backward_four(four, inputs, offsets, dW)
+            conv_backward_four(four_parts(dz, first, size, n), inputs, offsets, dW)
         else:
             for f in range(len(dW)):
                 dw = part(dW, f * row, n_taps)
@@ -602,8 +601,9 @@ def dot(x, y):
 
 
 @inner
-def dot_four(x, y0, y1, y2, y3):
+def dot_four(x, four):
     """The same for four y: x is read once."""
+    y0, y1, y2, y3 = four
     a = b = c = d = x.dtype.type(0)
     for k in range(x.size):
         a += x[k] * y0[k]
@@ -628,9 +628,9 @@ def add_scaled(factor, x, y):
 
 
 @inner
-def add_four(factors, x0, x1, x2, x3, y):
+def add_four(factors, four, y):
     """y += sum of factor * x, for four of each: y is read and written once."""
-    a, b, c, d = factors
+    (a, b, c, d), (x0, x1, x2, x3) = factors, four
     for k in range(y.size):
         y[k] += a * x0[k] + b * x1[k] + c * x2[k] + d * x3[k]
 
@@ -643,14 +643,7 @@ def dense_forward(A, V, c, T):
         v, intercept, column = part(V, k * n_in, n_in), c[k], np.uintp(k)
         m = 0
         while n_images - m >= 4:
-            start = m * step
-            products = dot_four(
-                v,
-                part(A, start, n_in),
-                part(A, start + step, n_in),
-                part(A, start + 2 * step, n_in),
-                part(A, start + 3 * step, n_in),
-            )
+            products = dot_four(v, four_parts(A, m * step, step, n_in))
             for i in range(4):
                 T[np.uintp(m + i), column] = products[i] + intercept
             m += 4
@@ -669,15 +662,8 @@ def combine_rows(t, x, y, overwrite):
             scale(t[k, np.uintp(0)], part(x, 0, n), to)
             first = 1
         while len(x) - first >= 4:
-            j, start = np.uintp(first), first * x_row
-            add_four(
-                (t[k, j], t[k, j + 1], t[k, j + 2], t[k, j + 3]),
-                part(x, start, n),
-                part(x, start + x_row, n),
-                part(x, start + 2 * x_row, n),
-                part(x, start + 3 * x_row, n),
-                to,
-            )
+            j, four = np.uintp(first), four_parts(x, first * x_row, x_row, n)
+            add_four((t[k, j], t[k, j + 1], t[k, j + 2], t[k, j + 3]), four, to)
             first += 4
         for j in range(first, len(x)):
             add_scaled(t[k, np.uintp(j)], part(x, j * x_row, n), to)
