@@ -54,6 +54,8 @@ class Patches:
     ----------
     interior : ndarray of shape (C, H, W, n)
         The images, a view of the padded array.
+    by_row : bool
+        Whether there is a matrix of patches for each row of pixels.
     gathered : ndarray of shape (H, height * width * C, W * n)
         The patches of the last `gather`; of shape (height * width * C, H * W * n) for short rows.
     """
@@ -64,19 +66,19 @@ class Patches:
         # Padding is side // 2 before an image and (side - 1) // 2 after it.
         top, left = ((side - 1) // 2 if reverse else side // 2 for side in kernel)
         self.interior = padded[:, top : top + H, left : left + W]
-        if W * n < SHORTEST_ROW:
-            windows = sliding_window_view(padded, kernel, axis=(1, 2))  # (C, H, W, n, u, v)
-            self._windows = windows.transpose(4, 5, 0, 1, 2, 3)
-        else:
+        self.by_row = W * n >= SHORTEST_ROW
+        if self.by_row:
             windows = sliding_window_view(padded, width, axis=2)  # (C, rows, W, n, v)
             self._windows = windows.transpose(1, 4, 0, 2, 3)
-        self._patches = np.empty(self._windows.shape, dtype)
-        if W * n < SHORTEST_ROW:
-            self.gathered = self._patches.reshape(-1, H * W * n)
-        else:
+            self._patches = np.empty(self._windows.shape, dtype)
             of_row, _, of_tap, _, of_image = self._patches.strides
             shape, strides = (H, height * width * C, W * n), (of_row, of_tap, of_image)
             self.gathered = as_strided(self._patches, shape, strides)
+        else:
+            windows = sliding_window_view(padded, kernel, axis=(1, 2))  # (C, H, W, n, u, v)
+            self._windows = windows.transpose(4, 5, 0, 1, 2, 3)
+            self._patches = np.empty(self._windows.shape, dtype)
+            self.gathered = self._patches.reshape(-1, H * W * n)
 
     def gather(self):
         """Return the patches of the images in the interior."""
@@ -154,15 +156,13 @@ def pool_forward(Z, size, axis, out):
 
 
 def pool_backward(dM, Z, M, size, axis, out):
-    """dloss/dZ = dloss/dM at the first maximum of each window, else 0.
-
-    A remainder at the end of ``out`` is left as it is, which is 0.
-    """
+    """dloss/dZ = dloss/dM at the first maximum of each window, else 0; ``out`` may be Z."""
     *corners_of_Z, _ = corners(Z, size, axis)
     *corners_of_dZ, last = corners(out, size, axis)
     for corner, of_corner in zip(corners_of_Z, corners_of_dZ):
         np.multiply(dM, corner == M, out=of_corner)
         dM = np.subtract(dM, of_corner, out=last)  # so that later corners of the same value get 0
+    out[(*[slice(None)] * axis, slice(size * M.shape[axis], None))] = 0  # the remainder
     return out
 
 

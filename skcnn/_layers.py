@@ -136,15 +136,16 @@ class _ConvolutionWorkspace:
         self.dead_dW = None if self.dW is dW else dW  # with taps that are not computed
         self.patches = _arrays.Patches((C, H, W, n), layer.kernel, dtype)
         self.X, self.dX = self.patches.interior, None
-        self.Z, dZ = np.empty((F, H, W, n), dtype), None
+        self.Z = dZ = np.empty((F, H, W, n), dtype)  # the gradient takes its place
         if has_dX:
             self.dZ_patches = _arrays.Patches((F, H, W, n), layer.kernel, dtype, reverse=True)
             self.dX, dZ = np.empty((C, H, W, n), dtype), self.dZ_patches.interior
+            self.Z = dZ if self.patches.by_row else self.Z
         self.pools = []  # of axis, size, pooled array, gradient of its input
         shape = [F, H, W, n]
         for axis, size in enumerate(layer.pool, start=1):
             for factor in _prime_factors(size):  # pooled one after the other, with fewer calls
-                dM = np.zeros(shape, dtype) if dZ is None or self.pools else dZ
+                dM = np.empty(shape, dtype) if self.pools else dZ
                 shape[axis] //= factor
                 self.pools.append((axis, factor, np.empty(shape, dtype), dM))
         self.below_pools = [self.Z, *(out for _, _, out, _ in self.pools)][-2::-1]

@@ -98,7 +98,7 @@ class Arrays:
         dM, db = dA.transpose(3, 1, 2, 0).copy(), np.empty_like(b)
         _arrays.relu_backward(dM, A, out_b=db)
         for below, M, size, axis in reversed(stages):
-            dM = _arrays.pool_backward(dM, below, M, size, axis, out=np.zeros_like(below))
+            dM = _arrays.pool_backward(dM, below, M, size, axis, out=np.full_like(below, np.nan))
         return A.transpose(3, 1, 2, 0), dM.transpose(3, 1, 2, 0), db
 
 
