@@ -35,7 +35,9 @@ HOUSE = {
     "_layers": {"math", "numpy", "_arrays"},
     "_network": {"itertools", "math", "numpy", "_layers"},
     "_fast": {"functools", "math", "os", "warnings", "numpy", "_layout", "_loops", "_network"},
-    "_objective": {"functools", "itertools", "numpy", "_fast", "_holdout", "_network"},
+    "_objective": {
+        *("functools", "itertools", "threading", "numpy", "_fast", "_holdout", "_network"),
+    },
     "_solvers": {"math", "numpy", "scipy"},
     "_training": {"numpy"},
     "_base": {

@@ -1,6 +1,7 @@
 """The gradient of a batch: parts, threads, penalty, dropout, and which kernels."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, get_ident
 
 import numpy as np
 import pytest
@@ -54,6 +55,21 @@ def test_parts_of_a_batch_add_up(monkeypatch, n, part_work):
     assert_allclose(other[0], one[0])
     assert_allclose(other[1], one[1], atol=1e-14)
     assert_allclose(divided.outputs(divided._X), whole.outputs(whole._X))
+
+
+def test_each_thread_keeps_its_workspace():
+    network, parameters = random_network("two layers")
+    barrier = Barrier(2)  # so that each thread takes one of two tasks
+
+    def used(workspace, task):
+        barrier.wait()
+        return get_ident(), id(workspace)
+
+    with ThreadPoolExecutor(2) as executor:
+        pool = Pool(network, parameters, 2, executor.map)
+        found = {pair for _ in range(5) for pair in pool.compute(used, range(2))}
+    threads, workspaces = zip(*found)
+    assert len(found) == len({*threads}) == len({*workspaces}) == 2
 
 
 def test_threads_change_no_bit(monkeypatch):
