@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import runpy
 import warnings
 from pathlib import Path
 
@@ -199,6 +200,15 @@ def test_files_of_all_releases_are_read(path):
         scaler, network = model
         network.partial_fit(scaler.transform(X), y)
         assert network.n_iter_ == 4
+
+
+def test_the_kept_files_are_written_only_when_the_script_is_run():
+    # pytest imports it in search of doctests.
+    files = sorted(DATA.glob("saved_*"))
+    before = [file.stat().st_mtime_ns for file in files]
+    assert before
+    runpy.run_path(str(DATA / "make_saved.py"))
+    assert [file.stat().st_mtime_ns for file in files] == before
 
 
 def test_there_is_a_file_of_this_release():
