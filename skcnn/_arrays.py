@@ -35,11 +35,11 @@ SHORTEST_ROW = 64  # pixels; for less, there is one product for all rows
 class Patches:
     """Images with padding around them, and the patches gathered from them.
 
-    The filters cover adjacent rows of an image. So only the taps of one row of a filter are
-    gathered, for every row of the images, row after row; the taps of all rows of a filter then
-    follow one another in memory, and patches are a view in which they overlap. For filters of side
-    3 this takes a third of the time. Where rows are short, as for a batch of one image, all taps
-    are gathered for one product.
+    A filter covers adjacent rows of an image. So the taps of one row of a filter are gathered for
+    each row of the images, one row after the other; the taps of all rows of a filter then follow
+    one another in memory, and the patches are views that overlap. For filters of side 3 this takes
+    a third of the time. Where rows are short, as in a batch of one image, all taps are gathered,
+    for one product.
 
     Parameters
     ----------
@@ -54,8 +54,6 @@ class Patches:
     ----------
     interior : ndarray of shape (C, H, W, n)
         The images, a view of the padded array.
-    by_row : bool
-        Whether there is a matrix of patches for each row of pixels.
     gathered : ndarray of shape (H, height * width * C, W * n)
         The patches of the last `gather`; of shape (height * width * C, H * W * n) for short rows.
     """
@@ -66,8 +64,7 @@ class Patches:
         # Padding is side // 2 before an image and (side - 1) // 2 after it.
         top, left = ((side - 1) // 2 if reverse else side // 2 for side in kernel)
         self.interior = padded[:, top : top + H, left : left + W]
-        self.by_row = W * n >= SHORTEST_ROW
-        if self.by_row:
+        if W * n >= SHORTEST_ROW:
             windows = sliding_window_view(padded, width, axis=2)  # (C, rows, W, n, v)
             self._windows = windows.transpose(1, 4, 0, 2, 3)
             self._patches = np.empty(self._windows.shape, dtype)
@@ -93,7 +90,7 @@ def conv_forward(patches, W, out):
         np.dot(W, patches, out=out.reshape(len(W), -1))
     else:
         n = n_pieces(patches.shape[2], W.size, SHORTEST_PIECE)
-        np.matmul(W, in_pieces(patches, n), out=in_pieces(by_row(out), n))
+        np.matmul(W, in_pieces(patches, n), out=in_pieces(rows_of(out), n))
     return out
 
 
@@ -103,7 +100,7 @@ def conv_backward(dZ, patches, out_W):
         dW = np.dot(dZ.reshape(len(dZ), -1), patches.T)
     else:
         n = n_pieces(patches.shape[2], out_W.size, SHORTEST_SUM)
-        products = np.matmul(in_pieces(by_row(dZ), n), in_pieces(patches, n).swapaxes(-2, -1))
+        products = np.matmul(in_pieces(rows_of(dZ), n), in_pieces(patches, n).swapaxes(-2, -1))
         dW = np.add.reduce(products.reshape(-1, *out_W.shape))
     out_W[...] = dW.reshape(out_W.shape)
 
@@ -136,7 +133,7 @@ def n_pieces(length, others, shortest):
     return 1
 
 
-def by_row(Z):
+def rows_of(Z):
     """Return a view (H, F, W * n) of responses or their gradient (F, H, W, n)."""
     return Z.reshape(*Z.shape[:2], -1).swapaxes(0, 1)
 

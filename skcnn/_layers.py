@@ -98,25 +98,25 @@ class Convolution:
         return W[:, rows, columns]
 
     def workspace(self, n, pair, grads, *, has_dX):
-        """Return the workspace for n images; `Workspace` adds A and dA."""
+        """Return the workspace for n images; that of the network adds A and dA."""
         return _ConvolutionWorkspace(self, n, pair, grads, has_dX)
 
     def forward(self, work):
         """Write A for the images in X."""
         M = _arrays.conv_forward(work.patches.gather(), work.W, out=work.Z)
-        for axis, size, out, _ in work.pools:
-            M = _arrays.pool_forward(M, size, axis, out=out)
+        for axis, size, Z, out, _ in work.pools:
+            M = _arrays.pool_forward(Z, size, axis, out=out)
         _arrays.relu_forward(M, work.b, work.zeros, out=work.A)
 
     def backward(self, work):
         """Write the gradients, and dX, given dA, which is overwritten."""
         _arrays.relu_backward(work.dA, work.A, out_b=work.db)
         dM = work.dA
-        for (axis, size, M, out), Z in zip(reversed(work.pools), work.below_pools):
+        for axis, size, Z, M, out in reversed(work.pools):
             dM = _arrays.pool_backward(dM, Z, M, size, axis, out=out)
         if work.dW is not None:
-            if work.dead_dW is not None:
-                work.dead_dW.fill(0)  # the penalty was added to it
+            if work.dW.size < work.whole_dW.size:
+                work.whole_dW.fill(0)  # the penalty was added to taps that are not computed
             _arrays.conv_backward(dM, work.patches.gathered, out_W=work.dW)
         if work.dX is not None:
             if not work.pools:
@@ -131,24 +131,25 @@ class _ConvolutionWorkspace:
     def __init__(self, layer, n, pair, grads, has_dX):
         (H, W, C), F, dtype = layer.in_shape, layer.n_filters, pair[0].dtype
         self.W, self.b = layer.live(pair[0]), pair[1].reshape(F, 1, 1, 1)
-        dW, self.db = grads
-        self.dW = None if dW is None else layer.live(dW)
-        self.dead_dW = None if self.dW is dW else dW  # with taps that are not computed
+        self.whole_dW, self.db = grads
+        self.dW = None if self.whole_dW is None else layer.live(self.whole_dW)
         self.patches = _arrays.Patches((C, H, W, n), layer.kernel, dtype)
         self.X, self.dX = self.patches.interior, None
-        self.Z = dZ = np.empty((F, H, W, n), dtype)  # the gradient takes its place
         if has_dX:
             self.dZ_patches = _arrays.Patches((F, H, W, n), layer.kernel, dtype, reverse=True)
-            self.dX, dZ = np.empty((C, H, W, n), dtype), self.dZ_patches.interior
-            self.Z = dZ if self.patches.by_row else self.Z
-        self.pools = []  # of axis, size, pooled array, gradient of its input
-        shape = [F, H, W, n]
+            self.dX = np.empty((C, H, W, n), dtype)
+        # The gradient takes the place of Z. Only products row by row can be written within padding.
+        in_padding = has_dX and self.patches.gathered.ndim == 3
+        self.Z = self.dZ_patches.interior if in_padding else np.empty((F, H, W, n), dtype)
+        dZ = self.dZ_patches.interior if has_dX else self.Z
+        self.pools = []  # of axis, size, input, output, gradient of the input
+        shape, Z = [F, H, W, n], self.Z
         for axis, size in enumerate(layer.pool, start=1):
-            for factor in _prime_factors(size):  # pooled one after the other, with fewer calls
-                dM = np.empty(shape, dtype) if self.pools else dZ
+            for factor in _prime_factors(size):  # one after the other: fewer calls of NumPy
                 shape[axis] //= factor
-                self.pools.append((axis, factor, np.empty(shape, dtype), dM))
-        self.below_pools = [self.Z, *(out for _, _, out, _ in self.pools)][-2::-1]
+                M = np.empty(shape, dtype)
+                self.pools.append((axis, factor, Z, M, dZ))
+                Z, dZ = M, np.empty_like(M)
         self.zeros = np.zeros(shape[1:], dtype)
         self.A_shape = tuple(shape)
 
@@ -209,7 +210,7 @@ class Dense:
         return V.reshape(-1, F, height, width).transpose(2, 3, 1, 0).reshape(self.n_in, -1)
 
     def workspace(self, n, pair, grads, *, has_dX):
-        """Return the workspace for n images; `Workspace` adds A and dA."""
+        """Return the workspace for n images; that of the network adds A and dA."""
         return _DenseWorkspace(self, n, pair, grads, has_dX)
 
     def forward(self, work, keep):

@@ -274,7 +274,7 @@ if config.DISABLE_JIT:
 
 @inlined
 def four_parts(x, start, step, size):
-    """View four parts of an array, that begin a step after one another."""
+    """View four parts of an array, each beginning one step after the part before."""
     return (
         part(x, start, size),
         part(x, start + step, size),

@@ -120,7 +120,7 @@ class Network:
     def feature_maps(self, X, layer, work):
         """Return the responses of a convolution layer after ReLU, before pooling, (F, H, W, n)."""
         self.forward(X, work)
-        of_layer = work.of_convolutions[layer][1]
+        _, of_layer = work.of_convolutions[layer]
         return np.maximum(of_layer.Z + of_layer.b, 0)
 
 
@@ -248,9 +248,11 @@ class BlockWorkspace:
         if key not in self._workspaces:
             if len(self._workspaces) == 2:
                 del self._workspaces[next(iter(self._workspaces))]
-            nothing = np.empty(0, self._dtype)  # of no parameter is there a gradient
-            grads = self._parameters.views(self._gradient if training else nothing)
-            self._workspaces[key] = Workspace(self._network, n, self._parameters.pairs, grads)
+            pairs = self._parameters.pairs
+            grads = [(None, None)] * len(pairs)  # predictions need no gradients
+            if training:
+                grads = self._parameters.views(self._gradient)
+            self._workspaces[key] = Workspace(self._network, n, pairs, grads)
         return self._workspaces[key]
 
     def _blocks(self, n):

@@ -54,7 +54,7 @@ class Pool:
         self._parts = {}
         self._largest = max(part.stop - part.start for part in self.parts(batch_size))
         self._packed = _fast.Packed(network, parameters, self._largest) if self.compiled else None
-        # By thread: with arrays in the cache of another core, a batch took three times as long.
+        # One for each thread: with arrays in another core's cache, a batch took three times as long
         self._workspaces = {}
         self._gradients = {0: self._packed.gradient} if self.compiled else {}
 

@@ -59,7 +59,7 @@ def test_parts_of_a_batch_add_up(monkeypatch, n, part_work):
 
 def test_each_thread_keeps_its_workspace():
     network, parameters = random_network("two layers")
-    barrier = Barrier(2)  # so that each thread takes one of two tasks
+    barrier = Barrier(2, timeout=60)  # so that each thread takes one of two tasks
 
     def used(workspace, task):
         barrier.wait()
