@@ -7,7 +7,7 @@ A stochastic solver is made for a vector theta. Its state, with which a training
 has overflowed in a way that theta does not show.
 """
 
-from math import cos, pi
+from math import cos, pi, sqrt
 
 import numpy as np
 from scipy.linalg.blas import daxpy, saxpy
@@ -96,15 +96,18 @@ class Adam:
         """Take one step; see the module."""
         self.t += 1
         m, v = self.memory
+        axpy = AXPY[theta.dtype]  # in place, in one pass
         m *= self.beta_1
-        m += (1 - self.beta_1) * gradient
+        axpy(gradient, m, a=1 - self.beta_1)
         np.square(gradient, out=gradient)
-        gradient *= 1 - self.beta_2
         v *= self.beta_2
-        v += gradient
-        denominator = np.sqrt(v / (1 - self.beta_2**self.t), out=gradient)
-        denominator += self.epsilon
-        theta -= eta / (1 - self.beta_1**self.t) * m / denominator
+        axpy(gradient, v, a=1 - self.beta_2)
+        # sqrt(v / root^2) + epsilon is (sqrt(v) + epsilon * root) / root: corrections are of numbers.
+        root = sqrt(1 - self.beta_2**self.t)
+        denominator = np.sqrt(v, out=gradient)
+        denominator += self.epsilon * root
+        quotient = np.divide(m, denominator, out=gradient)
+        axpy(quotient, theta, a=-eta * root / (1 - self.beta_1**self.t))
 
     def overflowed(self):
         """Return whether m or v is not finite: where v is infinite, steps are 0."""
