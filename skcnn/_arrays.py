@@ -133,28 +133,28 @@ def in_pieces(rows, n):
     return rows if n == 1 else rows.reshape(*rows.shape[:2], n, -1).swapaxes(1, 2)
 
 
-def pool_forward(Z, size, axis, out):
-    """M = maximum of each ``size`` values along an axis; a remainder at the end is dropped."""
-    first, second, *others = corners(Z, size, axis)
+def pool_forward(corners, out):
+    """M = maximum of each window of two or more values, given as `corners_of` Z."""
+    first, second, *others = corners
     np.maximum(first, second, out=out)
     for corner in others:
         np.maximum(out, corner, out=out)
     return out
 
 
-def pool_backward(dM, Z, M, size, axis, out):
-    """dloss/dZ = dloss/dM at the first maximum of each window, else 0; ``out`` may be Z."""
-    *corners_of_Z, _ = corners(Z, size, axis)
-    *corners_of_dZ, last = corners(out, size, axis)
-    for corner, of_corner in zip(corners_of_Z, corners_of_dZ):
+def pool_backward(dM, corners, M, out):
+    """dloss/dZ = dloss/dM at the first maximum of each window, else 0, perhaps in place of Z."""
+    *of_dZ, last = out
+    for corner, of_corner in zip(corners, of_dZ):
         np.multiply(dM, corner == M, out=of_corner)
         dM = np.subtract(dM, of_corner, out=last)  # so that later corners of the same value get 0
-    out[(*[slice(None)] * axis, slice(size * M.shape[axis], None))] = 0  # the remainder
-    return out
 
 
-def corners(Z, size, axis):
-    """Return views of the first values of all windows along an axis, of the second, and so on."""
+def corners_of(Z, size, axis):
+    """Return views of the first values of all windows along an axis, of the second, and so on.
+
+    A remainder at the end is dropped.
+    """
     end = Z.shape[axis] // size * size
     before = (slice(None),) * axis
     return [Z[(*before, slice(k, end, size))] for k in range(size)]

@@ -104,16 +104,18 @@ class Convolution:
     def forward(self, work):
         """Write A for the images in X."""
         M = _arrays.conv_forward(work.patches.gather(), work.W, out=work.Z)
-        for axis, size, Z, out, _ in work.pools:
-            M = _arrays.pool_forward(Z, size, axis, out=out)
+        for corners, out, *_ in work.pools:
+            M = _arrays.pool_forward(corners, out=out)
         _arrays.relu_forward(M, work.b, work.zeros, out=work.A)
 
     def backward(self, work):
         """Write the gradients, and dX, given dA, which is overwritten."""
         _arrays.relu_backward(work.dA, work.A, out_b=work.db)
+        work.dropped[...] = 0
         dM = work.dA
-        for axis, size, Z, M, out in reversed(work.pools):
-            dM = _arrays.pool_backward(dM, Z, M, size, axis, out=out)
+        for corners, M, corners_of_dZ, dZ in reversed(work.pools):
+            _arrays.pool_backward(dM, corners, M, out=corners_of_dZ)
+            dM = dZ
         if work.dW is not None:
             if work.dW.size < work.whole_dW.size:
                 work.whole_dW.fill(0)  # the penalty was added to taps that are not computed
@@ -142,14 +144,18 @@ class _ConvolutionWorkspace:
         in_padding = has_dX and self.patches.gathered.ndim == 3
         self.Z = self.dZ_patches.interior if in_padding else np.empty((F, H, W, n), dtype)
         dZ = self.dZ_patches.interior if has_dX else self.Z
-        self.pools = []  # of axis, size, input, output, gradient of the input
+        self.pools = []  # of corners, output, corners of the gradient, the gradient itself
         shape, Z = [F, H, W, n], self.Z
+        self.dropped = Z[:0]  # pixels of Z in no window: the response is overwritten with 0
         for axis, size in enumerate(layer.pool, start=1):
             for factor in _prime_factors(size):  # one after the other: fewer calls of NumPy
                 shape[axis] //= factor
+                if dZ is Z:
+                    self.dropped = np.moveaxis(Z, axis, 0)[factor * shape[axis] :]
                 M = np.empty(shape, dtype)
-                self.pools.append((axis, factor, Z, M, dZ))
-                Z, dZ = M, np.empty_like(M)
+                corners, of_dZ = (_arrays.corners_of(of, factor, axis) for of in (Z, dZ))
+                self.pools.append((corners, M, of_dZ, dZ))
+                Z, dZ = M, np.zeros_like(M)
         self.zeros = np.zeros(shape[1:], dtype)
         self.A_shape = tuple(shape)
 

@@ -90,15 +90,18 @@ class Arrays:
             below = M
             shape = [*M.shape]
             shape[axis] //= size
-            M = _arrays.pool_forward(M, size, axis, out=np.empty(shape, Z.dtype))
-            stages.append((below, M, size, axis))
+            corners = _arrays.corners_of(below, size, axis)
+            M = _arrays.pool_forward(corners, out=np.empty(shape, Z.dtype))
+            dZ = np.zeros_like(below)
+            stages.append((corners, M, _arrays.corners_of(dZ, size, axis), dZ))
         A = _arrays.relu_forward(
             M, b.reshape(-1, 1, 1, 1), np.zeros_like(M[0]), out=np.empty_like(M)
         )
         dM, db = dA.transpose(3, 1, 2, 0).copy(), np.empty_like(b)
         _arrays.relu_backward(dM, A, out_b=db)
-        for below, M, size, axis in reversed(stages):
-            dM = _arrays.pool_backward(dM, below, M, size, axis, out=np.full_like(below, np.nan))
+        for corners, M, of_dZ, dZ in reversed(stages):
+            _arrays.pool_backward(dM, corners, M, out=of_dZ)
+            dM = dZ
         return A.transpose(3, 1, 2, 0), dM.transpose(3, 1, 2, 0), db
 
 
@@ -184,6 +187,7 @@ class Loops:
             if p * q > 1:
                 best = np.zeros(5 * W * m, self.dtype)
                 loops.pool_forward(z[f], b[f], sizes, best, a, winners)
+                assert winners.max() < p * self.row // m  # counted in pixels, not in values
                 total = loops.pool_backward(da.ravel(), a, winners, sizes, dz)
             else:
                 loops.relu_forward(z[f], b[f], sizes)

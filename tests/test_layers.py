@@ -35,7 +35,7 @@ def test_large_windows_are_pooled_by_their_prime_factors(number, expected):
     layer = Convolution((1, number, 1), 1, 3, "global", is_first=True)
     pair = np.zeros((1, 1, 3, 1)), np.zeros(1)
     work = layer.workspace(2, pair, pair, has_dX=False)
-    assert [size for _, size, *_ in work.pools] == expected
+    assert [len(corners) for corners, *_ in work.pools] == expected
 
 
 @pytest.mark.parametrize(
