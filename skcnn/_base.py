@@ -37,16 +37,30 @@ SIZES = [AT_LEAST_1, tuple, list]  # one for all layers, or one for each
 class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
     """Convolutional network; subclasses turn its outputs into predictions.
 
-    It has the parameters, the fitted attributes but those of targets, and the training, `_train`. A
-    subclass has ``fit``, ``partial_fit`` and ``predict``, and implements
+    It has the parameters, all fitted attributes except those of the targets, and the training,
+    `_train`. A subclass has ``fit``, ``partial_fit`` and ``predict``, and implements
 
     - ``_options_of_targets(y)``, which returns options of scikit-learn's ``validate_data``;
-    - ``_set_targets(y, resume, stream, **options)``, which stores what is to be known of the
-      targets, or compares it with what is stored;
+    - ``_set_targets(y, resume, stream, **options)``, which stores the classes, or the shape of the
+      targets, or compares them with what is stored;
     - ``_loss``, the loss of such targets;
     - ``_encode(y)``, which returns targets as the loss takes them;
     - ``_weigh(y, s, stream)``, which returns the weights of samples with those of their targets.
     """
+
+    filters_: Array | list[Array]
+    filter_intercept_: Array | list[Array]
+    initial_filters_: Array | list[Array]
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    image_shape_: tuple[int, ...]
+    n_features_in_: int
+    n_iter_: int
+    t_: int
+    loss_: float
+    best_loss_: float
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
 
     _parameter_constraints: dict = {
         "K": SIZES,
@@ -83,7 +97,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
-            Images, in any layout with as many values as those of :meth:`fit`.
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
 
         layer : int, default=0
             Convolution layer, counted from 0.
@@ -108,14 +122,15 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         n_layers = len(self._network.convolutions)
         if not _images.is_whole_number(layer) or not 0 <= layer < n_layers:
             raise ValueError(
-                f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}: the network has "
-                f"{n_layers} convolution layers."
+                f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}, the last "
+                "convolution layer of the network."
             )
 
     def _store(self, parameters):
         """Set each argument of a constructor as an attribute of its name, as scikit-learn asks."""
-        for name in parameters.keys() - {"self", "__class__"}:
-            setattr(self, name, parameters[name])
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
 
     def __copy__(self):
         """Return a copy with curves of its own, as `partial_fit` extends them in place."""
@@ -165,8 +180,10 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             s /= s.max()  # only their ratios matter, and now no sum of them overflows
             s = model._weigh(y, s, stream)
             if not resume:
-                model._initialise(X.dtype, model._loss.initial_intercept(y, s))
+                model._initialise(X.dtype)
             validation, s = model._set_apart(X, y, s, X_val, y_val)
+            if not resume and model.fit_intercept:
+                model.intercepts_[-1][...] = model._loss.initial_intercept(y, s)
             values, curves = model._solve(X, y, s, validation, callbacks, stream)
             callbacks.end()
             vars(model).update(model._fitted(values, curves))
@@ -221,8 +238,10 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 raise ValueError(f"X_val, y_val: {error}") from error
         if not self.early_stopping:
             return None, s
+        if not hasattr(self, "_hold_out_key"):  # a warm start holds out the same samples
+            self._hold_out_key = self._random_state.bytes(16)
         strata = y if y.ndim == 1 else np.zeros(len(y))  # the classes, if each sample has one
-        rows = hold_out(X, strata, s, self.validation_fraction, self._random_state)
+        rows = hold_out(X, strata, s, self.validation_fraction, self._hold_out_key)
         if len(rows) == 0:
             raise ValueError(
                 "early_stopping=True holds out a part of the samples (n_samples="
@@ -289,7 +308,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                     "back, or call fit with warm_start=False."
                 )
 
-    def _initialise(self, dtype, output_intercept):
+    def _initialise(self, dtype):
         """Draw the weights of a new model, for images of ``image_shape_``."""
         self._sizes = self._layer_sizes()
         network = self._network
@@ -303,9 +322,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             )
         dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
         values = network.initial(self._random_state, dtype)
-        if self.fit_intercept:
-            values[-1][1][...] = output_intercept
-        for name in (*CURVES, "initial_filters_", "_seed"):
+        for name in (*CURVES, "initial_filters_", "_seed", "_hold_out_key"):
             vars(self).pop(name, None)
         self.n_iter_ = self.t_ = 0
         self.loss_ = self.best_loss_ = np.nan
@@ -410,7 +427,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         with threads() as map:
             network = self._network
             parameters = Parameters(network, self._values(), self.freeze, self.fit_intercept)
-            largest = len(s) if self.solver == "lbfgs" else batch_size
+            largest = len(samples) if self.solver == "lbfgs" else batch_size
             pool = Pool(network, parameters, largest, map)
             scaled = s / s[samples].mean()  # to mean 1
             options = float(self.alpha), float(self.dropout), augment
@@ -422,7 +439,9 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 **self._continued(monitor.curves),
             }
             if self.solver == "lbfgs":
-                converged = self._descend_on_all(objective, monitor, callbacks, n_epochs, tol)
+                converged = self._descend_on_all(
+                    objective, monitor, callbacks, samples, n_epochs, tol
+                )
             else:
                 epochs = range(start, start + n_epochs)
                 converged = self._descend_on_batches(
@@ -460,10 +479,11 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         if self.augment is None or not len(steps):
             return None
         for step in steps:
-            if not callable(step):
+            if isinstance(step, type) or not callable(step):
                 raise TypeError(
-                    f"augment={self.augment!r} has {step!r}, which cannot be called: each entry "
-                    "takes images (n, H, W, C) and a random state, and returns images."
+                    f"augment={self.augment!r} has {step!r}, which cannot be called with images "
+                    "(n, H, W, C) and a random state to return images: pass a function or an "
+                    "instance, such as shift() and not shift."
                 )
 
         def augment(images, random_state):
@@ -473,20 +493,20 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
 
         return augment
 
-    def _descend_on_all(self, objective, monitor, callbacks, n_epochs, tol):
-        """Run L-BFGS, and return whether it stopped for another reason than n_epochs."""
+    def _descend_on_all(self, objective, monitor, callbacks, samples, n_epochs, tol):
+        """Run L-BFGS, and return whether it converged before n_epochs."""
 
         def loss_and_gradient(theta):
             callbacks.begin_epoch()
-            return objective.loss_and_gradient(theta)
+            return objective.loss_and_gradient(theta, samples)
 
         def after_iteration():
-            has_plateaued = monitor.after_epoch(slice(None))
+            has_plateaued = monitor.after_epoch(samples)
             return callbacks.end_epoch() or has_plateaued
 
         if n_epochs == 0:
             return False
-        if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
+        if not np.isfinite(objective.loss_and_gradient(objective.theta, samples)[0]):
             monitor.diverged()
         return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
 
@@ -503,7 +523,8 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             order = samples[_solvers.draw_order(len(samples), self.sampling, self._random_state)]
             seed = (self._seed, self.n_iter_ + epoch - epochs.start) if self.dropout else None
             objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed, self._random_state)
-            has_plateaued = monitor.after_epoch(order, solver.overflowed())
+            # Where the moments of Adam overflow, its steps are 0, and theta does not show it.
+            has_plateaued = monitor.after_epoch(order, np.isfinite(solver.memory).all())
             stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
             if stop:
                 break
@@ -511,9 +532,9 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         return stop
 
     def _stochastic_solver(self, theta):
-        """Return the parameters on which the state of a solver depends, and a new solver.
+        """Return the settings of a solver, and the solver.
 
-        It has the state of the last call's if that had the same parameters.
+        It resumes the state of the last call if the settings are the same.
         """
         sgd = self.solver == "sgd"
         solver = _solvers.SGD(theta, float(self.momentum)) if sgd else _solvers.Adam(theta)
@@ -556,5 +577,5 @@ def as_sizes(name, value):
 
 
 def as_list(value):
-    """Return what is given for each layer as a list, where it may be that of the only one."""
+    """Return a list with an entry for each layer; a bare value is that of a single layer."""
     return value if isinstance(value, list) else [value]

@@ -43,16 +43,16 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     pool_size : int or "global", or tuple or list of these, default=1
         Side of the max-pooling windows, in pixels: one value for all convolution layers, or one
         for each. 1: no pooling; "global": one window, the whole image. Pixels at the right and
-        lower edges that do not fill a window are dropped. Where the image is lower or narrower
-        than a window, windows are at most half as high and half as wide as the image, and at least
+        lower edges that do not fill a window are dropped. Where a window is larger than the image
+        along an axis, windows are at most half as high and half as wide as the image, and at least
         one pixel: a signal is pooled along its length.
 
     hidden_layer_sizes : int, or tuple or list of int, default=()
         Number of units of each dense layer between the last convolution layer and the output.
 
     dropout : float, default=0.0
-        Part of the inputs of each dense layer that is left out in a training step, at least 0 and
-        less than 1 [4]_. Not for solver "lbfgs".
+        Fraction of the inputs of each dense layer that is set to 0 in a training step, at least 0
+        and less than 1 [4]_. Not for solver "lbfgs".
 
     augment : callable, or tuple or list of callables, or None, default=None
         Changes the images of each batch in training: ``augment(images, random_state)`` takes an
@@ -61,7 +61,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         :mod:`skcnn.augmentation`.
 
     fit_intercept : bool, default=True
-        Whether filters and outputs have an intercept.
+        Whether the intercepts of filters and dense layers are learnt; if not, they are 0.
 
     freeze : {"filters", "dense"} or None, default=None
         The layers that keep their initial values, intercepts included, and are not learnt: all
@@ -71,7 +71,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         "adam" scales the steps by running moments of the gradient [2]_; "sgd" is stochastic
         gradient descent, plain or with ``momentum``; "lbfgs" is SciPy's L-BFGS-B, which uses all
         data at every step and suits small sets. For the last, an epoch is an iteration, and
-        ``eta``, ``learning_rate``, ``momentum``, ``batch_size`` and ``sampling`` mean nothing.
+        ``eta``, ``learning_rate``, ``momentum``, ``batch_size`` and ``sampling`` are ignored.
 
     eta : float, default=0.001
         Learning rate: the length of a step on the mean gradient of a batch.
@@ -79,11 +79,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     learning_rate : {"constant", "adaptive", "cosine"}, default="constant"
         Schedule of the learning rate over the epochs. "constant" is ``eta``; "adaptive" divides it
         by 5 whenever training would stop by ``tol`` and ``n_iter_no_change``, and stops for good
-        below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs along half a
-        cosine [3]_.
+        below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs, each call of
+        :meth:`partial_fit` being one, along half a cosine, and then starts again [3]_.
 
     momentum : float, default=0.0
-        Of solver "sgd": part of the last step that is taken again, at least 0 and less than 1.
+        Momentum coefficient of solver "sgd", at least 0 and less than 1.
 
     alpha : float, default=1e-4
         Strength of the L2 penalty on filters and dense weights; intercepts have none.
@@ -102,7 +102,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     tol : float or None, default=1e-4
         Training stops when the loss has not improved by ``tol`` for ``n_iter_no_change`` epochs in
         a row; with "lbfgs" also when no component of the gradient is greater than it. None: it
-        runs for exactly ``max_iter`` epochs, where "lbfgs" does not get stuck before.
+        runs for exactly ``max_iter`` epochs; "lbfgs" stops earlier if the loss cannot decrease.
 
     n_iter_no_change : int or inf, default=10
         Number of epochs without improvement after which training stops.
@@ -113,8 +113,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         The weights of the epoch where it was smallest are kept.
 
     validation_fraction : float, default=0.1
-        Part of every class that is held out for ``early_stopping``. Copies of an image are all
-        held out or none of them.
+        Fraction of each class that is held out for ``early_stopping``. Copies of an image with one
+        label are all held out or none of them, and a warm start holds out the same.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, ``{label: weight}``, by which those of their samples are
@@ -130,8 +130,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         (1, L, C), ``X`` of shape (n_samples, L, C) is read as signals of C channels.
 
     random_state : int, RandomState instance or None, default=None
-        Source of the initial values, the order of the samples and the inputs that dropout leaves
-        out. Pass an int for the same weights every time.
+        Source of the initial values, the samples held out, the order of the samples, dropout and
+        augmentation. Pass an int for the same weights every time.
 
     verbose : bool, default=False
         Print a line for each epoch: loss and accuracy, then those of the validation data.
@@ -171,16 +171,17 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Intercepts c of each dense layer; 0 with ``fit_intercept=False``.
 
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs run, in all calls of a warm start or of :meth:`partial_fit`.
 
     t_ : int
         Number of samples visited, in all epochs.
 
     loss_ : float
-        Log-loss of the last epoch, in nats: the last value of ``loss_curve_``; nan before any.
+        Log-loss of the last epoch, in nats: the last value of ``loss_curve_``; nan before the
+        first.
 
     best_loss_ : float
-        Smallest value of ``loss_curve_``; nan before any.
+        Smallest value of ``loss_curve_``; nan before the first epoch.
 
     loss_curve_ : list of float, of length ``n_iter_``
         Log-loss, in nats, without the penalty: the mean over an epoch, each sample as it is
@@ -190,8 +191,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Accuracy, likewise.
 
     validation_loss_curve_, validation_accuracy_curve_ : list of float
-        Log-loss and accuracy on ``X_val``, ``y_val``, or what was held out, after every epoch
-        that had any.
+        Log-loss and accuracy on ``X_val``, ``y_val``, or what was held out, after each epoch
+        that had any of these.
 
     See Also
     --------
@@ -237,9 +238,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     Large batches are computed by as many threads as BLAS may use; the weights do not depend on the
     number of threads.
 
-    The arithmetic is done in float32 where X is float32, else in float64. Losses are reported as
-    :func:`sklearn.metrics.log_loss` does, with probabilities clipped at the machine epsilon;
-    gradients are never clipped.
+    The arithmetic is done in float32 where X is float32 in the first call, else in float64. Losses
+    are reported as :func:`sklearn.metrics.log_loss` does, with probabilities clipped at the machine
+    epsilon; gradients are never clipped.
 
     References
     ----------
@@ -272,6 +273,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     """
 
     classes_: Array
+    accuracy_curve_: list[float]
+    validation_accuracy_curve_: list[float]
 
     _parameter_constraints: dict = {
         **BaseConvNet._parameter_constraints,
@@ -335,8 +338,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             Weights of the samples; None: equal weights.
 
         X_val, y_val : array-like, default=None
-            Images and labels on which loss and accuracy are measured after every epoch. They take
-            no part in the training.
+            Images and labels on which loss and accuracy are measured after every epoch. No gradient
+            is taken on them; with ``early_stopping`` they decide when to stop and which weights are
+            kept. In a pipeline they must be scaled as ``X`` is: see the user guide.
 
         Returns
         -------
@@ -415,7 +419,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
-            Images, in any layout with as many values as those of :meth:`fit`.
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
 
         Returns
         -------
@@ -433,7 +437,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
-            Images, in any layout with as many values as those of :meth:`fit`.
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
 
         Returns
         -------
@@ -451,7 +455,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
-            Images, in any layout with as many values as those of :meth:`fit`.
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
 
         Returns
         -------
@@ -469,7 +473,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
-            Images, in any layout with as many values as those of :meth:`fit`.
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
 
         Returns
         -------
@@ -554,7 +558,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         if resume and n_labels != len(self.classes_):
             raise ValueError(
-                f"y has {n_labels} labels, but the model to go on with has {len(self.classes_)}."
+                f"y has {n_labels} labels, but the model to go on with has {len(self.classes_)}: "
+                "pass as many, or call fit with warm_start=False."
             )
         self.classes_ = labels
 

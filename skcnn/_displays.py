@@ -122,7 +122,8 @@ class FilterDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array of Axes, default=None
-            Axes whose place is divided, or as many as ``axes_`` has. None: those of a new figure.
+            Axes to be divided, or an array of as many as ``axes_`` has. None: those of a new
+            figure.
 
         cmap : str or matplotlib Colormap, default="RdBu_r"
             Colours of the weights, from negative to positive.
@@ -175,8 +176,8 @@ class FeatureMapDisplay:
     ----------
     images : array-like of shape (n, H, W) or (n, H, W, C)
         Images. Those of three channels are colour pictures, of which channels are beside each
-        other with any other number. Values that are not within 0 and 1, or 0 and 255, are scaled
-        from the smallest to the greatest of all.
+        other with any other number. Those of type uint8 are drawn from 0 to 255, others from
+        their smallest to their greatest value.
 
     feature_maps : array-like of shape (n, H', W', F)
         Responses of the learnt filters, non-negative.
@@ -299,13 +300,14 @@ class FeatureMapDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array of Axes, default=None
-            Axes whose place is divided, or as many as ``axes_`` has. None: those of a new figure.
+            Axes to be divided, or an array of as many as ``axes_`` has. None: those of a new
+            figure.
 
         cmap : str or matplotlib Colormap, default="magma"
             Colours of the responses, from 0 to the greatest.
 
         image_cmap : str or matplotlib Colormap, default="gray"
-            Colours of the images that have none, from low values to high ones.
+            Colours of images of one channel, from low values to high ones.
 
         Returns
         -------
@@ -375,7 +377,7 @@ class LossCurveDisplay:
         Axes of the loss and, if there is one, of the accuracy.
 
     lines_ : list of matplotlib Line2D
-        Loss, validation loss, accuracy, validation accuracy, of which there are.
+        Loss, validation loss, accuracy and validation accuracy, those that exist.
 
     Examples
     --------
@@ -449,14 +451,14 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array of Axes, default=None
-            Axes whose place is divided, or as many as ``axes_`` has: those of another display, to
-            draw the curves of several networks together. None: those of a new figure.
+            Axes to be divided, or an array of as many as ``axes_`` has: those of another display,
+            to draw the curves of several networks together. None: those of a new figure.
 
         name : str, default=None
             Name of the network in the legend.
 
         **line_kwargs : dict
-            Passed to the ``plot`` of Matplotlib.
+            Passed to the ``plot`` of Matplotlib; validation curves are dashed all the same.
 
         Returns
         -------
@@ -481,7 +483,8 @@ class LossCurveDisplay:
                     )
         axes = self.axes_ = _axes(ax, (1, len(panels)), 9, type(self).__name__)
         self.figure_, self.lines_ = axes[0, 0].figure, []
-        style = {"marker": "o" if n_epochs == 1 else None, **line_kwargs}
+        style = {"marker": "o" if n_epochs == 1 else None, **_normalised(line_kwargs)}
+        name = style.pop("label", name)
         epochs = np.arange(1, n_epochs + 1)
         for ax, (label, curve, validation_curve) in zip(axes[0], panels):
             self.lines_ += ax.plot(epochs, curve, label=name or "training", **style)
@@ -553,6 +556,14 @@ def _axes(ax, shape, n_tiles, display):
             "pass as many, or one to be divided."
         )
     return axes.reshape(shape)
+
+
+def _normalised(line_kwargs):
+    """Return keyword arguments of Matplotlib's lines with full names in place of aliases."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return normalize_kwargs(line_kwargs, Line2D)
 
 
 def _draw_images(ax, images, limits, cmap, is_colour):

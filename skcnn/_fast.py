@@ -1,4 +1,4 @@
-"""The door to the compiled loops: whether they are available, their tables and their memory.
+"""Interface to the compiled loops: whether they are available, their tables and their memory.
 
 The loops stand in `skcnn._loops`, which is imported, and compiled or loaded from numba's cache,
 when the first network is computed. The environment variable ``SKCNN_FAST=0`` goes without.
@@ -17,9 +17,9 @@ from ._network import take_rows
 # Images go through the convolution layers in groups of this size.
 GROUP = 16
 
-# In a network of one layer, so many go through the dense layers together, which read the weights
-# once for all of them. Where weights and gradient are larger than a cache, it is as many as have
-# activations of its size.
+# In a network of one layer, so many go through the dense layers together, so that weights are read
+# once for all of them; where weights and gradient exceed the cache, as many as have activations of
+# its size.
 TOGETHER = 4
 CACHE_BYTES = 2**18
 
@@ -59,15 +59,23 @@ def _loops():
 
 
 def is_available():
-    """Return whether there are compiled loops, and they are wanted."""
+    """Return whether compiled loops are available and not disabled."""
     wanted = os.environ.get("SKCNN_FAST", "1") != "0"
     return wanted and not _reasons and _loops() is not None
+
+
+def can_compute(network, dtype):
+    """Return whether the offsets within all pooling windows are whole numbers of a float type."""
+    largest = max(
+        layer.pool[0] * (layer.in_shape[1] + layer.kernel[1]) for layer in network.convolutions
+    )
+    return largest <= 2 / np.finfo(dtype).eps
 
 
 def as_rows(X, dtype):
     """Return images, sparse or not, as the loops want them: the same array if it is so already.
 
-    They are compiled for arrays that may be written to, which is no other machine code.
+    To numba, read-only arrays are another type, for which it would compile everything again.
     """
     X = X.toarray() if hasattr(X, "toarray") else X
     return np.require(X.reshape(len(X), -1), dtype, "CAWE")
@@ -138,8 +146,11 @@ class Workspace:
             _table(loops.SIZES, [{**tables.sizes, "activation": activation}]),
             _table(loops.CONVOLUTION, tables.convolutions),
             _table(loops.DENSE, tables.denses),
-            *(tables.offsets, tables.reversal, tables.fills),
-            *(packed.vector, packed.gradient),
+            tables.offsets,
+            tables.reversal,
+            tables.fills,
+            packed.vector,
+            packed.gradient,
             _layout.aligned_zeros(tables.scratch_size, self._dtype),
         )
 

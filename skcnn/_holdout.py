@@ -5,12 +5,12 @@ from hashlib import blake2b
 import numpy as np
 
 
-def hold_out(X, y, s, fraction, random_state):
-    """Choose a fraction of every class at random.
+def hold_out(X, y, s, fraction, key):
+    """Choose a fraction of every class.
 
-    Samples are chosen by a keyed hash of their values. So all copies of a sample are held out or
-    none, no held-out sample is also trained on, and a sample of weight 2 is chosen exactly where
-    two copies of it would be.
+    Samples are chosen by a keyed hash of their values. So of the copies of a sample in a class all
+    are held out or none, and a sample of weight 2 is chosen exactly where two copies of it would
+    be.
 
     Parameters
     ----------
@@ -22,14 +22,15 @@ def hold_out(X, y, s, fraction, random_state):
     fraction : float
         Of the weight of each class. At least one sample is chosen, and one is left, wherever a
         class has two samples that differ.
-    random_state : numpy.random.RandomState
+    key : bytes
+        Random; another key chooses other samples.
 
     Returns
     -------
     rows : ndarray of int
         In ascending order; empty where no class has two samples that differ.
     """
-    of_rows = hashes(X, key=random_state.bytes(16))
+    of_rows = hashes(X, key=key)
     chosen = np.zeros(len(y), dtype=bool)
     for label in np.unique(y[s > 0]):
         rows = np.flatnonzero((y == label) & (s > 0))

@@ -13,7 +13,6 @@ import warnings
 from itertools import chain
 from math import prod
 from numbers import Integral
-from reprlib import repr as shown
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -143,8 +142,7 @@ def _check_arguments(container_path, size, grey):
     """Refuse arguments of a wrong type, and sizes that no image has."""
     if not isinstance(container_path, str | os.PathLike):
         raise TypeError(f"container_path={shown(container_path)} must be a str or path-like.")
-    if not isinstance(grey, bool | np.bool_):
-        raise TypeError(f"grey={shown(grey)} must be True or False.")
+    check_switches(grey=grey)
     sides = size if isinstance(size, tuple | list) and len(size) == 2 else [None]
     if size is not None and not all(isinstance(k, Integral) and 1 <= k < 2**31 for k in sides):
         raise ValueError(f"size={shown(size)} must be (height, width), in whole pixels, or None.")
@@ -286,3 +284,19 @@ def _each(function, paths, container, label):
                 unreported = 0
     finally:
         bar.close()
+
+
+def check_switches(**switches: bool) -> None:
+    """Raise a TypeError for a parameter that is neither True nor False."""
+    for name, value in switches.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name}={shown(value)} must be True or False.")
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value for an error: on one line, and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # such as for integers of more than some thousand digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -30,8 +30,7 @@ def flatten(X):
     Raises
     ------
     ValueError
-        If ``X`` is a list of images of different shapes, or of values that are no numbers although
-        NumPy turns them into numbers.
+        If ``X`` is a list of images of different shapes, or has dates or records as its values.
     """
     X = as_array(X)
     check_kind(X, "X")
@@ -80,7 +79,7 @@ def check_kind(values, name):
 
 @contextmanager
 def named_errors(name):
-    """Name the argument whose values are no floats where scikit-learn does not."""
+    """Raise the errors of conversion to float with the name of the argument."""
     try:
         yield
     except OverflowError as error:
@@ -190,10 +189,9 @@ def transposition(shape_of_X, shape):
 def agree(shape_of_X, shape):
     """Return whether images of an array can be read as images of a shape.
 
-    Signals of several channels, of shape (1, L, C), may come as (L, C).
+    Signals of shape (1, L, C), or (1, L) for C = 1, may come as (L, C).
     """
-    of_signals = tuple(shape) == (1, *shape_of_X)
-    return of_signals or with_channels(shape_of_X) == with_channels(shape)
+    return with_channels(shape) in (with_channels(shape_of_X), (1, *shape_of_X))
 
 
 def check_image_shape(image_shape):

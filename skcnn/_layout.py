@@ -193,8 +193,8 @@ def reversal_of(layer, filters, start):
     F, C, (height, width) = layer.n_filters, layer.in_shape[2], layer.kernel
     c, f, u, v = np.indices((C, F, height, width)).reshape(4, C, -1)
     columns = (c * height + height - 1 - u) * width + width - 1 - v
-    places = start + f * filters.size + columns
-    return np.pad(places, ((0, 0), (0, -places.shape[1] % TAPS)), constant_values=-1)
+    indices = start + f * filters.size + columns
+    return np.pad(indices, ((0, 0), (0, -indices.shape[1] % TAPS)), constant_values=-1)
 
 
 class Tables(NamedTuple):

@@ -52,12 +52,12 @@ OPTIONS = {
 # cache the second, and their sums would differ in the last bit.
 inner = njit(forceinline=True, **OPTIONS)
 # numba optimises a function by itself, and again in each one that calls it. So what is large and
-# called from one place is no function to LLVM, and neither is what returns a view.
+# called from one place is inlined by numba, before LLVM, and so is what returns a view.
 inlined = njit(inline="always", **OPTIONS)
 
 LINES_A_PART = 24  # of the cache, prefetched at a time
 BLOCK = 128  # values of each image that are transposed together
-RUN = 1024  # pixels: with four filters, dz of so many stays in the first cache
+RUN = 1024  # pixels: with four filters, dz of so many stays in the L1 cache
 
 OUTPUTS, GRADIENT, SGD, MOMENTUM, ADAM = range(5)  # what to do with a batch
 SIGMOID, SOFTMAX, IDENTITY = range(3)  # from T to P
@@ -105,7 +105,7 @@ class Compiled:
         return result
 
     def __getattr__(self, name):
-        """Return what numba tells of the function, such as its signatures."""
+        """Return an attribute of numba's dispatcher, such as its signatures."""
         return getattr(self._dispatcher, name)
 
     def _call_without_cache(self, args):
@@ -120,7 +120,7 @@ class Compiled:
                 raise CompilationError from error
 
     def _warn(self):
-        """Tell of the fault, unless one was told of before."""
+        """Warn of the fault, once in a process."""
         fault, self._fault = self._fault, None
         _faults.append(fault)
         if len(_faults) > 1:
@@ -211,7 +211,7 @@ def prefetch_line(context, array, k):
         address = builder.bitcast(builder.gep(data, arguments[1:]), byte)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        # To be read; into the second of three caches, as the first is full of what is in use; data.
+        # To be read; into L2, as L1 is full of what is in use; data and not instructions.
         builder.call(prefetch, [address, number(0), number(2), number(1)])
         return context.get_dummy_value()
 
@@ -513,13 +513,13 @@ def copy_rows(x, x_row, y, y_row, layer):
 
 
 @inner
-def keep_greater(x, x_places, y, y_places, shift, out, out_places):
-    """out = the greater of x and y, x if they are equal, and its places; those of y are shifted."""
+def keep_greater(x, x_offsets, y, y_offsets, shift, out, out_offsets):
+    """out = the greater of x and y, x if they are equal, and its offset; those of y are shifted."""
     more = x.dtype.type(shift)
     for j in range(out.size):
         better = y[j] > x[j]
         out[j] = y[j] if better else x[j]
-        out_places[j] = y_places[j] + more if better else x_places[j]
+        out_offsets[j] = y_offsets[j] + more if better else x_offsets[j]
 
 
 @inner
@@ -527,10 +527,12 @@ def pool_forward(z, b, layer, best, a, winners):
     """a = ReLU(b + the greatest z of each window), for one filter; winners = where that is in it.
 
     The first column is taken among equals, and in it the first row. Comparisons give numbers and
-    not branches, which would be mispredicted half the time.
+    not branches, which would be mispredicted half the time. Winners are offsets from the first
+    pixel of a window, counted in pixels, so that float32 has them exactly up to 2**24.
     """
     zero = z.dtype.type(0)
     m, row = layer.m, layer.row
+    row_of_pixels = row // m
     n_columns, step = layer.W // layer.q, layer.q * m
     length = n_columns * step
     # In runs over whole rows, that is less work than to go window by window: the greatest of each
@@ -541,29 +543,29 @@ def pool_forward(z, b, layer, best, a, winners):
         zeros[j] = zero
     for i in range(layer.H // layer.p):
         start, other = length, 3 * length
-        x, x_places = part(z, i * layer.p * row, length), zeros
+        x, x_offsets = part(z, i * layer.p * row, length), zeros
         for u in range(1, layer.p):
             y = part(z, (i * layer.p + u) * row, length)
-            out, out_places = part(best, start, length), part(best, start + length, length)
-            keep_greater(x, x_places, y, zeros, u * row, out, out_places)
-            x, x_places, start, other = out, out_places, other, start
+            out, out_offsets = part(best, start, length), part(best, start + length, length)
+            keep_greater(x, x_offsets, y, zeros, u * row_of_pixels, out, out_offsets)
+            x, x_offsets, start, other = out, out_offsets, other, start
         width = 1
         while width < layer.q:
-            shift = min(width, layer.q - width) * m
-            n = x.size - shift
-            y, y_places = part(x, shift, n), part(x_places, shift, n)
-            out, out_places = part(best, start, n), part(best, start + length, n)
-            keep_greater(x, x_places, y, y_places, shift, out, out_places)
-            x, x_places, start, other = out, out_places, other, start
-            width += shift // m
+            shift = min(width, layer.q - width)
+            n = x.size - shift * m
+            y, y_offsets = part(x, shift * m, n), part(x_offsets, shift * m, n)
+            out, out_offsets = part(best, start, n), part(best, start + length, n)
+            keep_greater(x, x_offsets, y, y_offsets, shift, out, out_offsets)
+            x, x_offsets, start, other = out, out_offsets, other, start
+            width += shift
         for j in range(n_columns):
             outputs = part(a, i * layer.A_row + j * m, m)
-            places = part(winners, i * layer.dA_row + j * m, m)
-            of, of_places = part(x, j * step, m), part(x_places, j * step, m)
+            offsets = part(winners, i * layer.dA_row + j * m, m)
+            of, of_offsets = part(x, j * step, m), part(x_offsets, j * step, m)
             for n in range(m):
                 value = of[n] + b
                 outputs[n] = zero if value < zero else value
-                places[n] = of_places[n]
+                offsets[n] = of_offsets[n]
 
 
 @inner
@@ -581,12 +583,12 @@ def pool_backward(da, a, winners, layer, dz):
             value = of[j] if outputs[j] > zero else zero
             of[j] = value
             total += value
-        places = part(winners, i * layer.dA_row, layer.dA_row)
+        offsets = part(winners, i * layer.dA_row, layer.dA_row)
         w = np.uintp(0)
         for j in range(layer.W // layer.q):
             window = np.uintp(i * layer.p * row + j * layer.q * m)
             for n in range(np.uintp(m)):
-                dz[window + n + np.uintp(places[w])] = of[w]
+                dz[window + n + np.uintp(offsets[w]) * np.uintp(m)] = of[w]
                 w += np.uintp(1)
     return total
 

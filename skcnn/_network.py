@@ -100,16 +100,20 @@ class Network:
         keep : ndarray of shape (n, n_dense_inputs) or None
             Factors of the inputs of the dense layers, for dropout.
         """
-        X = X if isinstance(X, np.ndarray) else X.toarray()
-        work.images[...] = X.reshape(work.images.shape)
-        for layer, of_layer in work.of_convolutions:
-            layer.forward(of_layer)
+        self._convolve(X, work.of_convolutions, work)
         start = 0
         for layer, of_layer in work.of_denses:
             end = start + layer.n_in
             layer.forward(of_layer, None if keep is None else keep[:, start:end].T)
             start = end
         return work.T
+
+    def _convolve(self, X, of_convolutions, work):
+        """Take images through some of the first convolution layers."""
+        X = X if isinstance(X, np.ndarray) else X.toarray()
+        work.images[...] = X.reshape(work.images.shape)
+        for layer, of_layer in of_convolutions:
+            layer.forward(of_layer)
 
     def backward(self, work, dT):
         """Write the gradients of what is learnt, given dT of the last `forward`."""
@@ -119,8 +123,9 @@ class Network:
 
     def feature_maps(self, X, layer, work):
         """Return the responses of a convolution layer after ReLU, before pooling, (F, H, W, n)."""
-        self.forward(X, work)
-        _, of_layer = work.of_convolutions[layer]
+        of_convolutions = work.of_convolutions[: layer + 1]
+        self._convolve(X, of_convolutions, work)
+        _, of_layer = of_convolutions[-1]
         return np.maximum(of_layer.Z + of_layer.b, 0)
 
 
@@ -176,16 +181,14 @@ class BlockWorkspace:
     ----------
     network : Network
     parameters : Parameters
-    n_images : int
-        Greatest number of images of a batch.
     """
 
-    def __init__(self, network, parameters, n_images):
+    def __init__(self, network, parameters):
         self._network, self._parameters = network, parameters
         self._dtype = parameters.vector.dtype
         self._block_size = block_size(network, self._dtype)
         self._gradient = parameters.new_gradient()
-        self._total = self._gradient.copy()
+        self._total = parameters.new_gradient()
         self._workspaces = {}
 
     def outputs(self, X):
@@ -256,10 +259,13 @@ class BlockWorkspace:
         return self._workspaces[key]
 
     def _blocks(self, n):
-        """Return slices of about the same size that cover n images."""
-        n_blocks = -(-n // self._block_size)
-        ends = [n * k // n_blocks for k in range(n_blocks + 1)]
-        return [slice(*pair) for pair in zip(ends, ends[1:])]
+        """Return the blocks of n images, as slices."""
+        return equal_slices(n, -(-n // self._block_size))
+
+
+def equal_slices(n, n_slices):
+    """Return slices of about the same size that cover n images."""
+    return [slice(n * k // n_slices, n * (k + 1) // n_slices) for k in range(n_slices)]
 
 
 def take_rows(X, rows):

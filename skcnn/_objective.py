@@ -7,7 +7,6 @@ arrays, divides it further into blocks that fit into a cache.
 """
 
 from functools import partial
-from itertools import pairwise
 from threading import get_ident
 
 import numpy as np
@@ -15,12 +14,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from . import _fast
 from ._holdout import hashes
-from ._network import BlockWorkspace, smallest_block, take_rows
+from ._network import BlockWorkspace, equal_slices, smallest_block, take_rows
 
-# A part pays for a thread from two million multiplications on, a few tenths of a millisecond. For
-# whole arrays whose blocks have less than a million it takes twice as many, as only one thread at a
-# time can be in the interpreter: with eight filters and batches of 128, two threads took a third
-# longer.
+# A part is worth a thread from two million multiplications on, a few tenths of a millisecond; from
+# twice as many for whole arrays whose blocks have less than a million, between which threads wait
+# for Python's global lock: with eight filters and batches of 128, two threads took a third longer.
 MAX_PARTS = 8
 PART_WORK = 2**21
 BLOCK_WORK = 2**20
@@ -46,9 +44,10 @@ class Pool:
 
     def __init__(self, network, parameters, batch_size, map=map):
         self.network, self.parameters = network, parameters
-        self.compiled = _fast.is_available()
+        dtype = parameters.vector.dtype
+        self.compiled = _fast.is_available() and _fast.can_compute(network, dtype)
         self._map = map
-        self._smallest_part = smallest_block(network, parameters.vector.dtype)
+        self._smallest_part = smallest_block(network, dtype)
         few = not self.compiled and self._smallest_part * network.work < BLOCK_WORK
         self._part_work = 2 * PART_WORK if few else PART_WORK
         self._parts = {}
@@ -65,8 +64,7 @@ class Pool:
         work = n * self.network.work
         n_parts = max(1, min(MAX_PARTS, n // self._smallest_part, work // self._part_work))
         n_parts = 2 ** (n_parts.bit_length() - 1)  # five parts would leave one of two threads idle
-        ends = [n * k // n_parts for k in range(n_parts + 1)]
-        self._parts[n] = [slice(*pair) for pair in pairwise(ends)]
+        self._parts[n] = equal_slices(n, n_parts)
         return self._parts[n]
 
     def compute(self, function, *tasks):
@@ -87,7 +85,7 @@ class Pool:
             self._workspaces[thread] = (
                 _fast.Workspace(self._packed)
                 if self.compiled
-                else BlockWorkspace(self.network, self.parameters, self._largest)
+                else BlockWorkspace(self.network, self.parameters)
             )
         return function(self._workspaces[thread], *task)
 
@@ -98,8 +96,11 @@ class Pool:
 
     def feature_maps(self, X, layer):
         """Return the responses of a convolution layer after ReLU, before pooling, (n, H, W, F)."""
-        workspace = BlockWorkspace(self.network, self.parameters, X.shape[0])
-        return workspace.feature_maps(X, layer)
+
+        def of_part(rows):
+            return BlockWorkspace(self.network, self.parameters).feature_maps(X[rows], layer)
+
+        return np.concatenate(list(self._map(of_part, self.parts(X.shape[0]))))
 
     def gradient(self, X, Y, s, keep, T):
         """Write the outputs for a batch into T, and return the gradient of its weighted loss.
@@ -160,7 +161,7 @@ class Objective:
     alpha : float
         L2 penalty.
     dropout : float, default=0.0
-        Part of the inputs of each dense layer that is set to 0 in a step.
+        Fraction of the inputs of each dense layer that is set to 0 in a step.
     augment : callable, default=None
         ``augment(images, random_state)`` returns changed images (n, H, W, C) of a batch.
 
@@ -253,13 +254,13 @@ class Objective:
             self._parameters.add_penalty(self._alpha, gradient)
         return gradient
 
-    def loss_and_gradient(self, theta):
-        """Set theta, and return the loss on all data, a number, and its gradient."""
+    def loss_and_gradient(self, theta, rows):
+        """Set theta, and return the loss on some rows of the data, a number, and its gradient."""
         self.theta[...] = theta
-        s = self._s / self._s.sum()
+        s = self._s[rows] / self._s[rows].sum()
         self._visited = []
-        gradient = self._gradient(Selection(self._X, np.arange(len(s))), self._Y, s)
-        loss = np.dot(self.loss.forward(self._visited[0], self._y), s)
+        gradient = self._gradient(Selection(self._X, rows), self._Y[rows], s)
+        loss = np.dot(self.loss.forward(self._visited[0], self._y[rows]), s)
         return float(loss + self._alpha / 2 * self._parameters.squared_norm()), gradient
 
     def visited_outputs(self):

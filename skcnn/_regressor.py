@@ -36,16 +36,16 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     pool_size : int or "global", or tuple or list of these, default=1
         Side of the max-pooling windows, in pixels: one value for all convolution layers, or one
         for each. 1: no pooling; "global": one window, the whole image. Pixels at the right and
-        lower edges that do not fill a window are dropped. Where the image is lower or narrower
-        than a window, windows are at most half as high and half as wide as the image, and at least
+        lower edges that do not fill a window are dropped. Where a window is larger than the image
+        along an axis, windows are at most half as high and half as wide as the image, and at least
         one pixel: a signal is pooled along its length.
 
     hidden_layer_sizes : int, or tuple or list of int, default=()
         Number of units of each dense layer between the last convolution layer and the output.
 
     dropout : float, default=0.0
-        Part of the inputs of each dense layer that is left out in a training step, at least 0 and
-        less than 1 [3]_. Not for solver "lbfgs".
+        Fraction of the inputs of each dense layer that is set to 0 in a training step, at least 0
+        and less than 1 [3]_. Not for solver "lbfgs".
 
     augment : callable, or tuple or list of callables, or None, default=None
         Changes the images of each batch in training: ``augment(images, random_state)`` takes an
@@ -54,7 +54,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         :mod:`skcnn.augmentation`.
 
     fit_intercept : bool, default=True
-        Whether filters and outputs have an intercept.
+        Whether the intercepts of filters and dense layers are learnt; if not, they are 0.
 
     freeze : {"filters", "dense"} or None, default=None
         The layers that keep their initial values, intercepts included, and are not learnt: all
@@ -64,7 +64,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         "adam" scales the steps by running moments of the gradient [1]_; "sgd" is stochastic
         gradient descent, plain or with ``momentum``; "lbfgs" is SciPy's L-BFGS-B, which uses all
         data at every step and suits small sets. For the last, an epoch is an iteration, and
-        ``eta``, ``learning_rate``, ``momentum``, ``batch_size`` and ``sampling`` mean nothing.
+        ``eta``, ``learning_rate``, ``momentum``, ``batch_size`` and ``sampling`` are ignored.
 
     eta : float, default=0.001
         Learning rate: the length of a step on the mean gradient of a batch.
@@ -72,11 +72,11 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     learning_rate : {"constant", "adaptive", "cosine"}, default="constant"
         Schedule of the learning rate over the epochs. "constant" is ``eta``; "adaptive" divides it
         by 5 whenever training would stop by ``tol`` and ``n_iter_no_change``, and stops for good
-        below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs along half a
-        cosine [2]_.
+        below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs, each call of
+        :meth:`partial_fit` being one, along half a cosine, and then starts again [2]_.
 
     momentum : float, default=0.0
-        Of solver "sgd": part of the last step that is taken again, at least 0 and less than 1.
+        Momentum coefficient of solver "sgd", at least 0 and less than 1.
 
     alpha : float, default=1e-4
         Strength of the L2 penalty on filters and dense weights; intercepts have none.
@@ -95,7 +95,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     tol : float or None, default=1e-4
         Training stops when the loss has not improved by ``tol`` for ``n_iter_no_change`` epochs in
         a row; with "lbfgs" also when no component of the gradient is greater than it. None: it
-        runs for exactly ``max_iter`` epochs, where "lbfgs" does not get stuck before.
+        runs for exactly ``max_iter`` epochs; "lbfgs" stops earlier if the loss cannot decrease.
 
     n_iter_no_change : int or inf, default=10
         Number of epochs without improvement after which training stops.
@@ -106,8 +106,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         The weights of the epoch where it was smallest are kept.
 
     validation_fraction : float, default=0.1
-        Part of the samples that is held out for ``early_stopping``. Copies of an image are all
-        held out or none of them.
+        Fraction of the samples that is held out for ``early_stopping``. Copies of an image are all
+        held out or none of them, and a warm start holds out the same.
 
     warm_start : bool, default=False
         If True, :meth:`fit` starts from the weights it finds, goes on with the random draws and
@@ -119,8 +119,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         (1, L, C), ``X`` of shape (n_samples, L, C) is read as signals of C channels.
 
     random_state : int, RandomState instance or None, default=None
-        Source of the initial values, the order of the samples and the inputs that dropout leaves
-        out. Pass an int for the same weights every time.
+        Source of the initial values, the samples held out, the order of the samples, dropout and
+        augmentation. Pass an int for the same weights every time.
 
     verbose : bool, default=False
         Print a line for each epoch: the loss, then that of the validation data.
@@ -156,17 +156,17 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         Intercepts c of each dense layer; 0 with ``fit_intercept=False``.
 
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs run, in all calls of a warm start or of :meth:`partial_fit`.
 
     t_ : int
         Number of samples visited, in all epochs.
 
     loss_ : float
         Loss of the last epoch, half the squared error: the last value of ``loss_curve_``; nan
-        before any.
+        before the first.
 
     best_loss_ : float
-        Smallest value of ``loss_curve_``; nan before any.
+        Smallest value of ``loss_curve_``; nan before the first epoch.
 
     loss_curve_ : list of float, of length ``n_iter_``
         Half the squared error, without the penalty: the mean over an epoch and over the targets,
@@ -174,7 +174,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         iteration. In the square of the units of y.
 
     validation_loss_curve_ : list of float
-        The loss on ``X_val``, ``y_val``, or what was held out, after every epoch that had any.
+        The loss on ``X_val``, ``y_val``, or what was held out, after each epoch that had any of
+        these.
 
     See Also
     --------
@@ -272,8 +273,9 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             Weights of the samples; None: equal weights.
 
         X_val, y_val : array-like, default=None
-            Images and targets on which the loss is measured after every epoch. They take no part in
-            the training.
+            Images and targets on which the loss is measured after every epoch. No gradient is taken
+            on them; with ``early_stopping`` they decide when to stop and which weights are kept. In
+            a pipeline they must be scaled as ``X`` is: see the user guide.
 
         Returns
         -------
@@ -342,7 +344,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
                 (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
-            Images, in any layout with as many values as those of :meth:`fit`.
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
 
         Returns
         -------
@@ -382,7 +384,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         if y.shape[1:] != self._target_shape:
             raise ValueError(
                 f"y has targets of shape {y.shape[1:]} for a sample, but those of the model have "
-                f"{self._target_shape}."
+                f"{self._target_shape}: pass such a y, or call fit with warm_start=False."
             )
         try:
             return y.reshape(len(y), -1).astype(np.float64)

@@ -1,7 +1,6 @@
 """What is saved with an estimator, so that other versions know what they read."""
 
-# Types in the files of skops.io that its load is to be told to trust, where an estimator has
-# callables of skcnn.augmentation too.
+# To pass as ``trusted`` to skops.io.load: the types of the estimators and of the augmentations.
 TRUSTED_TYPES = [
     "skcnn._classifier.ConvNetClassifier",
     "skcnn._regressor.ConvNetRegressor",
@@ -11,8 +10,8 @@ TRUSTED_TYPES = [
     "skcnn.augmentation.shift",
 ]
 
-# Raised whenever attributes of an estimator, private ones too, change in such a way that files of
-# before need `_upgraded`, or cannot be read by versions of before. Files without one are of 0.
+# To be incremented when the attributes of an estimator, private ones too, change such that older
+# files need `_upgraded`, or older versions cannot read new files. Files without a format are of 0.
 FORMAT = 1
 
 

@@ -3,8 +3,7 @@
 A stochastic solver is made for a vector theta. Its state, with which a training can be resumed, is
 ``memory``, an array of some rows as long as theta, and ``t``, the number of steps taken.
 ``step(theta, gradient, eta)`` changes theta in place, and may overwrite ``gradient``. ``rule`` and
-``constants`` define the step for the compiled loops. ``overflowed()`` returns whether the memory
-has overflowed in a way that theta does not show.
+``constants`` define the step for the compiled loops.
 """
 
 from math import cos, pi, sqrt
@@ -23,7 +22,7 @@ class SGD:
     ----------
     theta : ndarray
     momentum : float, default=0
-        Part of the last step that is taken again.
+        Momentum coefficient: the fraction of the last step that is taken again.
 
     Notes
     -----
@@ -57,10 +56,6 @@ class SGD:
             theta += velocity
         else:
             AXPY[theta.dtype](gradient, theta, a=-eta)  # in place, in one pass
-
-    def overflowed(self):
-        """Return False: an infinite velocity makes theta infinite, which is checked anyway."""
-        return False
 
 
 class Adam:
@@ -102,16 +97,11 @@ class Adam:
         np.square(gradient, out=gradient)
         v *= self.beta_2
         axpy(gradient, v, a=1 - self.beta_2)
-        # sqrt(v / root^2) + epsilon is (sqrt(v) + epsilon * root) / root: corrections are of numbers.
         root = sqrt(1 - self.beta_2**self.t)
         denominator = np.sqrt(v, out=gradient)
         denominator += self.epsilon * root
         quotient = np.divide(m, denominator, out=gradient)
         axpy(quotient, theta, a=-eta * root / (1 - self.beta_1**self.t))
-
-    def overflowed(self):
-        """Return whether m or v is not finite: where v is infinite, steps are 0."""
-        return not np.isfinite(self.memory).all()
 
 
 def draw_order(n, sampling, random_state):

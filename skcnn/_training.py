@@ -50,17 +50,18 @@ class Monitor:
         self.n_epochs = 0
         self._best_loss, self._best_theta = np.inf, None
 
-    def after_epoch(self, rows, overflowed=False):
+    def after_epoch(self, rows, solver_is_finite=True):
         """Record the epoch that visited some rows, and return whether the loss has plateaued.
 
         Raises
         ------
         ValueError
-            If the outputs or the parameters are no longer finite, or the solver overflowed.
+            If the outputs, the parameters or the state of the solver are no longer finite.
         """
         self.n_epochs += 1
         T = self.objective.visited_outputs()
-        if overflowed or not (np.isfinite(T).all() and np.isfinite(self.objective.theta).all()):
+        is_finite = np.isfinite(T).all() and np.isfinite(self.objective.theta).all()
+        if not (is_finite and solver_is_finite):
             self.diverged()
         figures = of_training = self.objective.loss.report(T, self.y[rows], self.s[rows])
         if not np.isfinite(figures).all():
@@ -71,8 +72,7 @@ class Monitor:
             if not np.isfinite(T).all():
                 raise ValueError(
                     "The network's outputs for the validation images overflow in epoch "
-                    f"{self.n_epochs}. Scale X_val as X is scaled, or lower eta (it is "
-                    f"{self.estimator.eta})."
+                    f"{self.n_epochs}. Scale X_val as X is scaled{self._or_lower_eta()}."
                 )
             figures += self.objective.loss.report(T, y, s)
         for curve, figure in zip(self.curves.values(), figures):
@@ -97,10 +97,14 @@ class Monitor:
         """Raise the error of a training that cannot go on."""
         raise ValueError(
             f"Training diverged in epoch {self.n_epochs}: the outputs, the gradient or the weights "
-            f"are infinite or NaN. Scale {self.objective.loss.inputs}, with ImageScaler for "
-            f"example, or lower eta (it is {self.estimator.eta}) or alpha (it is "
-            f"{self.estimator.alpha})."
+            f"are infinite or NaN. Scale {self.objective.loss.what_to_scale}, with ImageScaler for "
+            f"example{self._or_lower_eta()}, or lower alpha (it is {self.estimator.alpha})."
         )
+
+    def _or_lower_eta(self):
+        """Return this advice, for a solver that has a learning rate."""
+        is_used = self.estimator.solver != "lbfgs"
+        return f", or lower eta (it is {self.estimator.eta})" if is_used else ""
 
     def finish(self):
         """Restore the weights of the epoch with the smallest validation loss, if watched.
@@ -160,6 +164,8 @@ class Callbacks:
 
     def end(self):
         """Call the callbacks at the end of the training."""
+        if self._epoch is not None:  # one that L-BFGS began and gave up
+            self.end_epoch()
         self._end(self._training)
 
     def _end(self, task):

@@ -1,4 +1,4 @@
-"""Image datasets, fetched as :mod:`sklearn.datasets` does it and cached by pooch."""
+"""Image datasets, fetched in the manner of :mod:`sklearn.datasets`, and image files of your own."""
 
 import gzip
 import tarfile
@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from ._download import RemoteFile, RemoteFiles, fetch
-from ._image_files import load_image_files
+from ._image_files import check_switches, load_image_files, shown
 from ._typing import Array
 
 __all__ = ["fetch_cifar10", "fetch_fashion_mnist", "load_image_files"]
@@ -110,7 +110,7 @@ def fetch_fashion_mnist(
     """
     parts = _parts(subset, _FASHION_MNIST_PARTS)
     kept = _class_numbers(classes, _FASHION_MNIST_NAMES)
-    _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
+    check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
 
     def read(name: str, shape: tuple[int, ...]) -> Array:
         return read_idx(fetch(_FASHION_MNIST, name, data_home, download_if_missing), shape)
@@ -185,7 +185,7 @@ def fetch_cifar10(
     """
     names = _parts(subset, _CIFAR10_PARTS)
     kept = _class_numbers(classes, _CIFAR10_NAMES)
-    _check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
+    check_switches(return_X_y=return_X_y, download_if_missing=download_if_missing)
     path = fetch(_CIFAR10, "cifar-10-binary.tar.gz", data_home, download_if_missing)
     records = _read_cifar10(path, names)
     images = [part[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for part in records]
@@ -196,15 +196,8 @@ def fetch_cifar10(
 def _parts(subset: str, parts: dict[str, list[Any]]) -> list[Any]:
     """Return the files of a subset, as a list."""
     if not isinstance(subset, str) or subset not in (*parts, "all"):
-        raise ValueError(f"subset={_shown(subset)} must be one of {[*parts, 'all']}.")
+        raise ValueError(f"subset={shown(subset)} must be one of {[*parts, 'all']}.")
     return sum(parts.values(), []) if subset == "all" else parts[subset]
-
-
-def _check_switches(**switches: bool) -> None:
-    """Raise a TypeError for a parameter that is neither True nor False."""
-    for name, value in switches.items():
-        if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{name}={_shown(value)} must be True or False.")
 
 
 def _dataset(
@@ -311,22 +304,13 @@ def _class_numbers(classes: Any, names: list[str]) -> list[int] | None:
         labels = []
     if not labels:
         raise ValueError(
-            f"classes={_shown(classes)} must be a list of classes, such as [{names[0]!r}, 1]."
+            f"classes={shown(classes)} must be a list of classes, such as [{names[0]!r}, 1]."
         )
     for label in labels:
         is_name_or_number = isinstance(label, str | Integral) and not isinstance(label, bool)
         if not is_name_or_number or label not in (*names, *range(len(names))):
             raise ValueError(
-                f"classes={_shown(classes)} has {_shown(label)}, which is neither a number from 0 "
+                f"classes={shown(classes)} has {shown(label)}, which is neither a number from 0 "
                 f"to {len(names) - 1} nor one of {names}."
             )
     return [names.index(label) if isinstance(label, str) else int(label) for label in labels]
-
-
-def _shown(value: object) -> str:
-    """Return the repr of a value for an error: on one line, and not too long."""
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # such as for integers of more than some thousand digits
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -7,6 +7,7 @@ from scipy import ndimage
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
+from skcnn import ConvNetClassifier
 from skcnn.augmentation import flip_left_right, jitter, shift
 
 KINDS = [shift(pixels=3), flip_left_right(), jitter(brightness=0.5, contrast=0.5)]
@@ -114,6 +115,13 @@ def test_a_grid_search_can_set_the_parameters(augment, name, values):
 def test_wrong_parameters_are_named_when_called(augment, message):
     with pytest.raises(ValueError, match=message):
         augment(images_of_shape(2, 3, 3, 1), np.random.RandomState(0))
+
+
+@pytest.mark.parametrize("augment", [shift, [flip_left_right(), jitter]])
+def test_a_class_in_place_of_an_instance_is_refused(augment):
+    X, y = images_of_shape(6, 3, 3), [0, 1] * 3
+    with pytest.raises(TypeError, match=r"augment=.* pass .* an instance, such as shift\(\)"):
+        ConvNetClassifier(augment=augment).fit(X, y)
 
 
 # shift

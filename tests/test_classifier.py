@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
-from skcnn import ConvNetClassifier, ImageScaler
+from skcnn import ConvNetClassifier, ImageScaler, _base, _holdout
 from skcnn.augmentation import flip_left_right
 
 CURVES = (
@@ -259,6 +259,22 @@ def test_warm_start_goes_on_with_the_weights(scaled_digits):
     assert_array_equal(model.initial_filters_, initial_filters)
     cold = model.set_params(warm_start=False).fit(*scaled_digits)
     assert cold.n_iter_ == 2
+
+
+def test_a_warm_start_holds_out_the_same_samples(scaled_digits, monkeypatch):
+    held_out = []
+
+    def recorded(*args):
+        held_out.append(_holdout.hold_out(*args))
+        return held_out[-1]
+
+    monkeypatch.setattr(_base, "hold_out", recorded)
+    model = short(warm_start=True, early_stopping=True)
+    for _ in range(2):
+        model = pickle.loads(pickle.dumps(model.fit(*scaled_digits)))
+    model.set_params(warm_start=False, random_state=None).fit(*scaled_digits)
+    assert_array_equal(held_out[0], held_out[1])
+    assert len(np.intersect1d(held_out[0], held_out[2])) < len(held_out[0])
 
 
 def test_verbose_prints_a_line_an_epoch(scaled_digits, capsys):
@@ -1086,7 +1102,7 @@ def test_class_weights_of_any_size_keep_their_ratios(scaled_digits, scale):
 
 
 def test_a_penalty_that_is_too_large_is_named(scaled_digits):
-    with pytest.raises(ValueError, match=r"or alpha \(it is 1e\+300\)"):
+    with pytest.raises(ValueError, match=r"or lower alpha \(it is 1e\+300\)"):
         short(alpha=1e300).fit(*scaled_digits)
 
 
@@ -1366,6 +1382,16 @@ def test_callbacks_are_told_of_epochs(scaled_digits, solver):
     assert_same_weights(last, model)
     assert_same_weights(recorder.at_the_end, model)
     assert recorder.at_the_end.loss_curve_ == model.loss_curve_
+
+
+def test_an_epoch_that_lbfgs_gives_up_ends_too(scaled_digits):
+    recorder = Recorder()
+    model = short(solver="lbfgs", tol=1e3, warm_start=True).set_callbacks(recorder)
+    model.fit(*scaled_digits)  # every gradient is small enough: there is nothing to do
+    assert recorder.tasks[1:] == [
+        *[("begin", "fit"), ("begin", "epoch"), ("end", "epoch"), ("end", "fit"), "teardown"],
+    ]
+    assert model.n_iter_ == 0
 
 
 def test_callbacks_of_a_stream_hold_what_does_not_change(scaled_digits):

@@ -304,6 +304,16 @@ def test_curves_of_training_and_validation():
     assert [text.get_text() for text in texts] == ["training", "validation"]
 
 
+def test_lines_take_the_short_names_of_matplotlib_and_a_label():
+    curve = np.linspace(1, 0, 5)
+    display = LossCurveDisplay(curve, validation_loss_curve=curve)
+    display.plot(c="red", ls=":", lw=3, label="deep")
+    assert [line.get_label() for line in display.lines_] == ["deep", "deep, validation"]
+    assert [line.get_color() for line in display.lines_] == ["red", "red"]
+    assert [line.get_linestyle() for line in display.lines_] == [":", "--"]
+    assert [line.get_linewidth() for line in display.lines_] == [3, 3]
+
+
 @pytest.mark.parametrize("n_epochs", [1, 2, 3, 40])
 def test_ticks_are_whole_epochs(n_epochs):
     curve = np.linspace(1, 0, n_epochs)

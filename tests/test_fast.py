@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import ConvNetClassifier, _fast, _network, _objective
+from skcnn import ConvNetClassifier, ConvNetRegressor, _fast, _network, _objective
+from skcnn._losses import LogLoss
 
 needs_numba = pytest.mark.skipif(not _fast.is_available(), reason="needs numba")
 
@@ -210,7 +211,23 @@ def test_nothing_is_compiled_again_for_arrays_of_another_kind():
             ConvNetClassifier(batch_size=4, **params).fit(X, y).predict(X)
     dropout = ConvNetClassifier(batch_size=4, max_iter=1, tol=None, dropout=0.5)
     dropout.fit(X, y)
+    targets = np.asfortranarray(np.random.RandomState(0).randn(len(X), 2))
+    ConvNetRegressor(batch_size=4, max_iter=1, tol=None).fit(X, targets)
+    ConvNetClassifier(batch_size=4, max_iter=1, tol=None).fit(X, (targets > 0).astype(int))
     assert len(_loops.run.signatures) == n_compiled
+
+
+@needs_numba
+def test_windows_too_large_for_the_offsets_of_a_float_are_left_to_the_arrays(monkeypatch):
+    sizes = {"n_filters": [1], "K": [1], "pool_size": ["global"], "hidden_layer_sizes": ()}
+    network = _network.Network((2**13, 2**11 - 1, 1), **sizes, loss=LogLoss(1))
+    assert _fast.can_compute(network, np.dtype(np.float32))
+    network = _network.Network((2**13, 2**11, 1), **sizes, loss=LogLoss(1))
+    assert not _fast.can_compute(network, np.dtype(np.float32))
+    assert _fast.can_compute(network, np.dtype(np.float64))
+    monkeypatch.setattr(_fast, "can_compute", lambda network, dtype: False)
+    parameters = _network.Parameters(network, network.initial(np.random.RandomState(0), np.float32))
+    assert not _objective.Pool(network, parameters, 1).compiled
 
 
 TRAIN = """
@@ -600,10 +617,10 @@ COUNT_COMPARISONS = """
 import numpy as np
 from skcnn import ConvNetClassifier, _loops
 keep_greater, n_comparisons = _loops.keep_greater, 0
-def counted(x, x_places, y, y_places, shift, out, out_places):
+def counted(x, x_offsets, y, y_offsets, shift, out, out_offsets):
     global n_comparisons
     n_comparisons += out.size
-    keep_greater(x, x_places, y, y_places, shift, out, out_places)
+    keep_greater(x, x_offsets, y, y_offsets, shift, out, out_offsets)
 _loops.keep_greater = counted
 for shape in [(1, 64), (16, 16)]:
     X = np.random.RandomState(0).randn(4, *shape)

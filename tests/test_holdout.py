@@ -17,7 +17,7 @@ def samples():
 
 def held(X, y, s=None, fraction=0.2, seed=0):
     s = np.ones(len(y)) if s is None else s
-    return hold_out(X, y, s, fraction, np.random.RandomState(seed))
+    return hold_out(X, y, s, fraction, key=bytes([seed]))
 
 
 def test_a_fraction_of_every_class_is_held_out(samples):

@@ -47,6 +47,8 @@ def test_nested_lists_are_images():
         ((2, 2, 3), None, 12, (2, 2, 3)),
         ((4, 6), (4, 6), 24, (4, 6)),
         ((4, 6, 1), (4, 6), 24, (4, 6, 1)),
+        ((1, 24), (24, 1), 24, (1, 24)),  # signals of one channel, which is an axis
+        ((1, 8, 3), (8, 3), 24, (1, 8, 3)),
     ],
 )
 def test_shape_of_the_images(image_shape, shape_of_X, n_features, expected):

@@ -38,7 +38,7 @@ def as_in_the_mathematics(network, pairs):
 def test_outputs_are_those_of_the_oracle(sizes, n_outputs):
     network, parameters = random_network(sizes, n_outputs)
     X = np.random.RandomState(1).randn(5, *network.image_shape)
-    T = BlockWorkspace(network, parameters, 5).outputs(X)
+    T = BlockWorkspace(network, parameters).outputs(X)
     assert_allclose(T, oracle.logits(X, *as_in_the_mathematics(network, parameters.pairs)))
 
 
@@ -51,7 +51,7 @@ def test_gradients_agree_with_central_differences(sizes, dropout, freeze):
     X, y, s = rng.randn(n, *network.image_shape), rng.randint(3, size=n), rng.rand(n)
     keep = (rng.rand(n, network.n_dense_inputs) < 0.7) / 0.7 if dropout else None
     Y, T = network.loss.targets(y, float), np.empty((n, 3))
-    workspace = BlockWorkspace(network, parameters, n)
+    workspace = BlockWorkspace(network, parameters)
     theta, differences = parameters.theta.copy(), []
     gradient = parameters.new_gradient()
     workspace.gradient(X, Y, s, keep, T, out=gradient)
@@ -109,7 +109,7 @@ def test_blocks_of_images_add_up(monkeypatch, n):
     Y, results = network.loss.targets(y, float), []
     for size in (100, 2):
         monkeypatch.setattr(_network, "block_size", lambda *args, size=size: size)
-        workspace, T = BlockWorkspace(network, parameters, n), np.empty((n, 3))
+        workspace, T = BlockWorkspace(network, parameters), np.empty((n, 3))
         gradient = parameters.new_gradient()
         workspace.gradient(X, Y, s, None, T, out=gradient)
         results.append([gradient, T, workspace.outputs(X), workspace.feature_maps(X, 1)])

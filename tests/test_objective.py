@@ -24,15 +24,19 @@ def objective_of(network, parameters, n=7, map=map, dropout=0.0):
     return Objective(pool, X.reshape(n, -1), y, s, alpha=0.1, dropout=dropout)
 
 
+def on_all_data(objective, theta):
+    return objective.loss_and_gradient(theta, np.arange(len(objective._s)))
+
+
 def loss_at(objective, theta):
-    return objective.loss_and_gradient(theta)[0]
+    return on_all_data(objective, theta)[0]
 
 
 @pytest.mark.parametrize("sizes", ["one layer", "three layers"])
 def test_loss_and_gradient_on_all_data(sizes):
     objective = objective_of(*random_network(sizes))
     theta = objective.theta.copy()
-    _, gradient = objective.loss_and_gradient(theta)
+    _, gradient = on_all_data(objective, theta)
     gradient, direction = gradient.copy(), np.random.RandomState(0).randn(theta.size)
     step = 1e-6 * direction
     slope = (loss_at(objective, theta + step) - loss_at(objective, theta - step)) / 2e-6
@@ -51,7 +55,7 @@ def test_parts_of_a_batch_add_up(monkeypatch, n, part_work):
     most = {1: 1, 2: 1, 7: 2, 40: 8}[n]  # a power of two, so that two threads have as much to do
     assert len(parts) == (most if part_work == 1 else 1)
     assert [k for rows in parts for k in range(n)[rows]] == list(range(n))
-    one, other = (of.loss_and_gradient(of.theta) for of in (whole, divided))
+    one, other = (on_all_data(of, of.theta) for of in (whole, divided))
     assert_allclose(other[0], one[0])
     assert_allclose(other[1], one[1], atol=1e-14)
     assert_allclose(divided.outputs(divided._X), whole.outputs(whole._X))
@@ -80,7 +84,7 @@ def test_threads_change_no_bit(monkeypatch):
     with ThreadPoolExecutor(3) as executor:
         together = objective_of(network, parameters, 50, map=executor.map)
         for _ in range(20):
-            gradients = [of.loss_and_gradient(of.theta)[1] for of in (alone, together)]
+            gradients = [on_all_data(of, of.theta)[1] for of in (alone, together)]
             assert_array_equal(*gradients)
             assert_array_equal(together.outputs(together._X), alone.outputs(alone._X))
 

@@ -123,6 +123,29 @@ def test_before_training_it_predicts_the_weighted_mean():
     assert_array_equal(short(max_iter=0, fit_intercept=False).fit(X, y).intercepts_[0], 0)
 
 
+def test_the_first_intercept_is_the_mean_without_the_samples_held_out():
+    X, y, s = problem()
+    y[0] = 1e6
+    X_val, y_val = X[:1], y[:1]
+    expected = np.average(y[1:], weights=s[1:])
+    given = short(max_iter=0, early_stopping=True)
+    given.fit(X[1:], y[1:], sample_weight=s[1:], X_val=X_val, y_val=y_val)
+    assert_allclose(given.intercepts_[0], expected)
+    means = [short(max_iter=0, early_stopping=True, random_state=k).fit(X, y) for k in range(20)]
+    means = np.array([model.intercepts_[0][0] for model in means])
+    assert 0 < (means < 20).sum() < 20  # where the first sample is held out, and where not
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_samples_of_weight_0_are_not_visited(solver):
+    X, y, s = problem()
+    X[0], s[0] = 1e200, 0
+    with_it = short(solver=solver).fit(X, y, sample_weight=s)
+    without = short(solver=solver).fit(X[1:], y[1:], sample_weight=s[1:])
+    assert_array_equal(with_it.coefs_[0], without.coefs_[0])
+    assert with_it.loss_curve_ == without.loss_curve_
+
+
 def test_curves_are_half_the_squared_error():
     X, y, s = problem()
     model = short(sampling="sequential", batch_size=60, max_iter=5, solver="sgd", eta=0.01)

@@ -39,6 +39,8 @@ def classifier(X: NDArray[np.float32], y: list[str], rows: csr_array) -> None:
     assert_type(model.decision_function(X), NDArray[Any])
     assert_type(model.feature_maps(X, layer=1), NDArray[Any])
     assert_type(model.classes_, NDArray[Any])
+    assert_type(model.coefs_, list[NDArray[Any]])
+    assert_type(model.accuracy_curve_, list[float])
 
     model.fit(X)  # type: ignore[call-arg]
     model.fit(X, y, epochs=3)  # type: ignore[call-arg]
