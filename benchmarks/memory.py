@@ -41,7 +41,7 @@ def figures():
             for n in SIZES:
                 X, y = cell.data(n)
                 result[name][n] = {
-                    "images": X.nbytes / 2**20,
+                    "images": X.nbytes / 1e6,
                     "fit": peak(lambda: model.fit(X, y)),  # noqa: B023
                     "predict_proba": peak(lambda: model.predict_proba(X)),  # noqa: B023
                 }

@@ -71,7 +71,7 @@ def peak(function):
     function()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return most / 2**20
+    return most / 1e6
 
 
 def figures(repeats):

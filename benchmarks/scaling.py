@@ -153,7 +153,7 @@ def report(result):
     """Print the figures."""
     fit, search = result["fit, seconds"], result["grid search, seconds"]
     print()
-    for name in {name for name, _ in fit}:
+    for name in paths():
         growth = measure.ratio(fit, (name, 60_000), (name, 6_000))
         speed = measure.ratio(search, (name, 1), (name, 2))
         print(f"{name}: time a sample at n = 60000 over that at n = 6000: {growth:.2f}")

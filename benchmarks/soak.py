@@ -97,8 +97,8 @@ def soak(minutes, parts=10):
                 "faults": n_faults,
                 "ms a call": 1e3 * statistics.median(times),
                 "times as long as at first": statistics.median(ratios),
-                "MB": process.memory_info().rss / 2**20,
-                "MB of curves": n_calls * CURVES_BYTES / 2**20,
+                "MB": process.memory_info().rss / 1e6,
+                "MB of curves": n_calls * CURVES_BYTES / 1e6,
             }
         )
         print(*(f"{name} {figure:.4g}," for name, figure in result[-1].items()), flush=True)

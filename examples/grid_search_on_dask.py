@@ -7,8 +7,8 @@ scikit-learn runs on many computers by way of joblib: within ``parallel_config(b
 of Dask. The network needs nothing for it, and has the same weights as on one computer. A Dask array
 of images, which may be larger than the memory, is learnt block by block with ``partial_fit``.
 
-Run as it stands, this starts two workers on this computer. With an address it takes a cluster that
-is there, whose workers have skcnn installed::
+Run as it stands, this starts two workers on this computer. With an address it takes an
+existing cluster, whose workers have skcnn installed::
 
     pip install "skcnn[distributed]"
     python grid_search_on_dask.py

@@ -14,7 +14,7 @@ little: for the same trousers, turned only, the error of the network is 0.84 deg
 gradient boosting 0.98 and that of MLPRegressor 1.08. With more units MLPRegressor is better here
 too: two layers of 256 and 128 come to 1.83 degrees in four times the time.
 
-Without the images, and a network to download them, it turns the ones of scikit-learn's digits.
+Where the images cannot be downloaded, it turns the ones of scikit-learn's digits.
 """
 
 import time
@@ -58,7 +58,7 @@ try:
     images = fetch_fashion_mnist(classes=[1]).images[:5000]
     images_test = fetch_fashion_mnist(subset="test", classes=[1]).images
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits.")
     digits = load_digits()
     ones = zoom(digits.images[digits.target == 1], (1, 3, 3), order=1) * (255 / 16)
     images = np.resize(ones[:140], (1000, 24, 24))  # again and again: each is turned anew

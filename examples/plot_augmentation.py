@@ -7,7 +7,7 @@ network is shown such changes of its images, drawn anew for every batch of every
 of two layers learn the ten classes from 1,000 images of Fashion-MNIST, one with and one without.
 Without, it soon knows its training images by heart and no longer improves; with augmentation it is
 behind at first and ahead in the end. The learning curves are drawn above a few changed images into
-``augmentation.png``. Without the images, and a network to download them, it does the same with the
+``augmentation.png``. Where the images cannot be downloaded, it does the same with the
 handwritten digits of scikit-learn, which are moved but not mirrored.
 """
 
@@ -27,7 +27,7 @@ try:
     test_images, y_test = test.images, test.target
     changes = [flip_left_right(), shift(1)]
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits.")
     digits = load_digits()
     images, validation_images, test_images = np.split(digits.images, [500, 1000])
     y, y_val, y_test = np.split(digits.target, [500, 1000])

@@ -5,7 +5,7 @@ The network beside logistic regression, a dense network and gradient boosting
 ``cross_validate``, which is ``cross_val_score`` with times, puts every classifier through the same
 folds: trousers against dresses, in 2,000 of the images of Fashion-MNIST. Accuracies with their
 spread, and the time of a fit, are printed and drawn into ``compare_logistic_regression.png``.
-Without the images, and a network to download them, it is the digits 1 and 3 of scikit-learn that
+Where the images cannot be downloaded, it is the digits 1 and 3 of scikit-learn that
 are told apart.
 """
 
@@ -24,7 +24,7 @@ try:
     dataset = fetch_fashion_mnist(classes=["Trouser", "Dress"])
     images, y = dataset.images[:2000].astype(np.float32), dataset.target[:2000]
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits 1 and 3.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits 1 and 3.")
     digits = load_digits()
     chosen = np.isin(digits.target, (1, 3))
     images, y = digits.images[chosen].astype(np.float32), digits.target[chosen]

@@ -117,8 +117,8 @@ print(f"the first layer of a network:           {np.abs(difference).max():.1e}")
 # ------------
 #
 # Training asks how a loss L changes with each pixel of the image, or of the maps of the layer
-# before. Let G be how L changes with each value of Z. A pixel is part of the responses around it,
-# of those further up by way of the lower rows of the filter: in ::
+# before. Let G be how L changes with each value of Z. A pixel contributes to the responses around
+# it: to those above it through the lower rows of the filter, and so on. So in ::
 #
 #     dL/dX[i, j] = sum over u, v of G[i - u + 1, j - v + 1] W[u, v]
 #

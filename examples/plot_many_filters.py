@@ -19,7 +19,7 @@ try:
     images, y = train.images[:5_000], train.target[:5_000]
     test_images, y_test = test.images, test.target
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits.")
     digits = load_digits()
     images, test_images = np.split(digits.images, [1300])
     y, y_test = np.split(digits.target, [1300])

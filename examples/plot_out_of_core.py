@@ -1,12 +1,12 @@
 """
-Learning from a file that does not fit the memory
-=================================================
+Learning from a file that does not fit into memory
+==================================================
 
 The images lie in a file that NumPy maps into memory. ``partial_fit`` takes 2,000 of them at a time,
 scaler and network one after the other, so that the memory in use does not grow with the file. What
-NumPy and Python hold at most, beyond the test images, is printed after every pass. The accuracy on
-the test images is drawn as it grows, into ``out_of_core.png``. Without the images of Fashion-MNIST,
-and a network to download them, the handwritten digits of scikit-learn are repeated instead.
+NumPy and Python hold at most, the scaled test images included, is printed after every pass. The
+accuracy on the test images is drawn as it grows, into ``out_of_core.png``. Where the images of
+Fashion-MNIST cannot be downloaded, the handwritten digits of scikit-learn are repeated instead.
 """
 
 import tempfile
@@ -31,7 +31,7 @@ try:
     np.save(path, train.images.astype(np.float32))
     del train, test
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits.")
     digits = load_digits()
     few_images, test_images = np.split(digits.images, [1300])
     few_labels, y_test = np.split(digits.target, [1300])
@@ -48,7 +48,7 @@ print(f"{len(images)} images, {images.nbytes / 1e6:.0f} MB, in {len(chunks)} chu
 
 model = ConvNetClassifier(n_filters=8, K=5, pool_size=2, batch_size=64, random_state=0)
 # What is loaded, or compiled, at the first training is not part of the memory that is shown.
-few = test_images[:200] / np.float32(255)
+few = np.float32(test_images[:200]) / 255
 clone(model).partial_fit(few, y_test[:200], classes=classes).predict(few)
 
 tracemalloc.start()

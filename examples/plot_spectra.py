@@ -3,13 +3,13 @@ Spectra: a share of a mixture, behind baselines and scatter
 ===========================================================
 
 The near-infrared spectrum of a mixture is the sum of the absorption bands of its substances, each
-times its share. If that were all, a linear method would read off a share to the digit. But powders
+times its share. If that were all, a linear method would recover a share exactly. But powders
 scatter light, which multiplies a whole spectrum by a factor of its own, and a curved baseline lies
 below it. The spectra are made here, so that how much they scatter and how many there are can be
 chosen.
 
 R2 on 1,000 other spectra is printed for partial least squares, the usual method, on spectra as they
-are and on preprocessed ones, and for a network of two layers, which is given them as they are.
+are and on preprocessed ones, and for a network of two layers, which takes the spectra unprocessed.
 Where nothing scatters the linear method is right, and better; with 100 spectra that scatter the
 usual preprocessing is better, and from some hundreds on the network is. Spectra, filters and
 errors are drawn into ``spectra.png``.

@@ -4,7 +4,7 @@ All ten classes of Fashion-MNIST
 
 Thirty-two filters with pooling, trained for eight epochs on 60,000 images, in about a minute. The
 accuracy on the test images is printed beside published ones, and the mistakes are drawn as a
-confusion matrix into ``ten_classes.png``. Without the images, and a network to download them, it
+confusion matrix into ``ten_classes.png``. Where the images cannot be downloaded, it
 does the same with the handwritten digits of scikit-learn.
 """
 
@@ -29,7 +29,7 @@ try:
         "networks of two convolution layers": "0.876 to 0.925",
     }
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits.")
     digits = load_digits()
     X, X_test = np.split(digits.images, [1300])
     y, y_test = np.split(digits.target, [1300])

@@ -38,7 +38,7 @@ try:
     images, target, n_validation = train.images, train.target, 1000
     test_images, test_target = test.images, test.target
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits 1 and 3.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits 1 and 3.")
     digits = load_digits()
     chosen = np.random.RandomState(0).permutation(np.flatnonzero(np.isin(digits.target, (1, 3))))
     names = {1: "one", 3: "three"}

@@ -10,7 +10,7 @@ strongest response of each of their 32 filters, wherever in the image it is, so 
 knows nothing but which patterns there are. The accuracy on the test images is printed beside the
 cost. A filter of the second layer has no picture of its own, as it runs over the maps of the first;
 so the pieces of images to which it responds most strongly are drawn, into ``two_layers.png``.
-Without the images, and a network to download them, it does the same with the handwritten digits of
+Where the images cannot be downloaded, it does the same with the handwritten digits of
 scikit-learn.
 """
 
@@ -28,7 +28,7 @@ try:
     test_images, y_test = test.images, test.target
     target_names = test.target_names
 except OSError:
-    print("Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits.")
+    print("Fashion-MNIST cannot be downloaded: running on scikit-learn's digits.")
     digits = load_digits()
     images, test_images = np.split(digits.images, [1300])
     y, y_test = np.split(digits.target, [1300])

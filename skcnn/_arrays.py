@@ -25,7 +25,7 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 # On processors with AVX-512, OpenBLAS has special kernels for matrix products of up to a million
 # multiplications. In pieces of this size the responses, which are long and narrow products, took
-# from three quarters to half of the time; on other processors as long as before.
+# between half and three quarters of the time; on other processors as long as before.
 PRODUCT_WORK = 10**6
 SHORTEST_PIECE = 32  # pixels; for less, the overhead of a product is greater than the gain
 SHORTEST_ROW = 64  # pixels; for less, there is one product for all rows
@@ -143,7 +143,11 @@ def pool_forward(corners, out):
 
 
 def pool_backward(dM, corners, M, out):
-    """dloss/dZ = dloss/dM at the first maximum of each window, else 0, perhaps in place of Z."""
+    """dloss/dZ = dloss/dM at the first maximum of each window, else 0.
+
+    ``corners`` and ``out`` are `corners_of` Z and of dloss/dZ, which may be the same array. Pixels
+    in no window are not written: the caller keeps them at 0.
+    """
     *of_dZ, last = out
     for corner, of_corner in zip(corners, of_dZ):
         np.multiply(dM, corner == M, out=of_corner)

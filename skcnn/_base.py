@@ -447,7 +447,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 converged = self._descend_on_batches(
                     objective, monitor, callbacks, samples, batch_size, epochs
                 )
-            monitor.finish()
+            monitor.finish(samples)
         if not converged and tol is not None and n_epochs > 0:
             warnings.warn(
                 f"The training reached max_iter={n_epochs} epochs before the loss settled. Raise "

@@ -175,8 +175,8 @@ class FeatureMapDisplay:
     Parameters
     ----------
     images : array-like of shape (n, H, W) or (n, H, W, C)
-        Images. Those of three channels are colour pictures, of which channels are beside each
-        other with any other number. Those of type uint8 are drawn from 0 to 255, others from
+        Images. Those of three channels are drawn in colour; the channels of others are drawn
+        beside each other. Those of type uint8 are drawn from 0 to 255, others from
         their smallest to their greatest value.
 
     feature_maps : array-like of shape (n, H', W', F)
@@ -433,8 +433,8 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If no epoch was run, or some of the epochs had no validation data, as in a warm start
-            without: which of them is not known.
+            If no epoch was run, or if only some epochs had validation data: the network does not
+            record which.
         """
         network = _network_of(estimator, cls)
         curves: dict[str, Any] = {
@@ -484,7 +484,7 @@ class LossCurveDisplay:
         axes = self.axes_ = _axes(ax, (1, len(panels)), 9, type(self).__name__)
         self.figure_, self.lines_ = axes[0, 0].figure, []
         style = {"marker": "o" if n_epochs == 1 else None, **_normalised(line_kwargs)}
-        name = style.pop("label", name)
+        name = style.pop("label", None) or name
         epochs = np.arange(1, n_epochs + 1)
         for ax, (label, curve, validation_curve) in zip(axes[0], panels):
             self.lines_ += ax.plot(epochs, curve, label=name or "training", **style)
@@ -519,7 +519,8 @@ def _with_channels(name, values):
     values = values[..., np.newaxis] if values.ndim == 3 else values
     if values.ndim != 4 or values.size == 0:
         raise ValueError(
-            f"{name} has the shape {values.shape}: it must have three axes or, with channels, four."
+            f"{name} has the shape {values.shape}: it must have three axes, or with channels four, "
+            "and not be empty."
         )
     return values
 
@@ -535,7 +536,7 @@ def _are_signals(values):
 
 
 def _axes(ax, shape, n_tiles, display):
-    """Return an array of axes: in place of one that is given, those given, or of a new figure."""
+    """Return axes of a shape: those given, parts of the one given, or those of a new figure."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -547,7 +548,10 @@ def _axes(ax, shape, n_tiles, display):
     axes = np.array(ax, dtype=object, ndmin=2)
     if hasattr(ax, "get_subplotspec") and shape != (1, 1):
         if ax.get_subplotspec() is None:
-            raise ValueError("ax has no place in a grid that can be divided: make it by subplots.")
+            raise ValueError(
+                "ax is not part of a grid of subplots, so it cannot be divided: create it with "
+                "plt.subplots()."
+            )
         ax.set_axis_off()
         axes = ax.get_subplotspec().subgridspec(*shape).subplots(squeeze=False)
     if axes.size != prod(shape):
@@ -567,7 +571,7 @@ def _normalised(line_kwargs):
 
 
 def _draw_images(ax, images, limits, cmap, is_colour):
-    """Draw images (m, H, W, C) beside each other, and so the channels of each if not in colour."""
+    """Draw images (m, H, W, C) beside each other, and so the channels of each unless in colour."""
     low, high = limits
     if is_colour:
         picture = np.nan_to_num(_mosaic((images - low) / (high - low or 1)), nan=BETWEEN)

@@ -103,7 +103,7 @@ def fetch(remote, name, data_home, download_if_missing):
             failures.append((base_url + name, failure))
         except OSError as error:  # of this machine, which another server does not help
             raise OSError(
-                f"{path} cannot be written: {error}. Mend this, or choose {elsewhere}"
+                f"{path} cannot be written: {error}. Fix this, or choose {elsewhere}"
             ) from error
     causes = "".join(f"\n  {url}: {failure}" for url, failure in failures)
     offline = all(isinstance(failure, _NoConnectionError) for _, failure in failures)

@@ -18,8 +18,8 @@ from ._network import take_rows
 GROUP = 16
 
 # In a network of one layer, so many go through the dense layers together, so that weights are read
-# once for all of them; where weights and gradient exceed the cache, as many as have activations of
-# its size.
+# once for all of them; where weights and gradient exceed the cache, as many as have activations
+# that fill it.
 TOGETHER = 4
 CACHE_BYTES = 2**18
 
@@ -65,7 +65,7 @@ def is_available():
 
 
 def can_compute(network, dtype):
-    """Return whether the offsets within all pooling windows are whole numbers of a float type."""
+    """Return whether the offsets within all pooling windows are exact in a float type."""
     largest = max(
         layer.pool[0] * (layer.in_shape[1] + layer.kernel[1]) for layer in network.convolutions
     )

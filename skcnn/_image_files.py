@@ -12,11 +12,12 @@ import time
 import warnings
 from itertools import chain
 from math import prod
-from numbers import Integral
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from ._arguments import check_switches, shown
+from ._images import is_whole_number
 from ._progress import ProgressBar
 
 # Not those that run a program (EPS) or hold drawings, icons, films or measurements.
@@ -52,7 +53,7 @@ def load_image_files(
     files that are in no subfolder. Anything else in a subfolder must be an image: JPEG, PNG, BMP,
     GIF, JPEG 2000, PPM, TIFF or WebP.
 
-    Needs Pillow: ``pip install skcnn[images]``.
+    Needs Pillow: ``pip install "skcnn[images]"``.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def load_image_files(
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("load_image_files needs Pillow: pip install skcnn[images]") from error
+        raise ImportError('load_image_files needs Pillow: pip install "skcnn[images]"') from error
     container = os.fspath(container_path)
     target_names, paths, target = _list_files(container)
     with warnings.catch_warnings():
@@ -144,7 +145,7 @@ def _check_arguments(container_path, size, grey):
         raise TypeError(f"container_path={shown(container_path)} must be a str or path-like.")
     check_switches(grey=grey)
     sides = size if isinstance(size, tuple | list) and len(size) == 2 else [None]
-    if size is not None and not all(isinstance(k, Integral) and 1 <= k < 2**31 for k in sides):
+    if size is not None and not all(is_whole_number(k) and 1 <= k < 2**31 for k in sides):
         raise ValueError(f"size={shown(size)} must be (height, width), in whole pixels, or None.")
 
 
@@ -162,7 +163,7 @@ def _list_files(container):
 
 
 def _visible(folder):
-    """Return the sorted paths of what is in a folder, but for what is hidden or of a system."""
+    """Return the sorted paths of what is in a folder, except hidden files and those of systems."""
     names = [name for name in sorted(os.listdir(folder)) if name.lower() not in _OF_SYSTEMS]
     return [os.path.join(folder, name) for name in names if not name.startswith(".")]
 
@@ -262,7 +263,7 @@ def _read_image(path, size, shape):
         pixels = np.asarray(converted)
         if pixels.shape != shape:  # EXIF data after the pixels, or another file than before
             found, expected = (f"{H} x {W}" for H, W in (pixels.shape[:2], shape[:2]))
-            raise ValueError(f"it is {found}, not {expected}, unless you give size=(height, width)")
+            raise ValueError(f"it is {found} and not {expected}: give size=(height, width)")
         return pixels
     except Exception as error:  # of any type, for a damaged file
         raise ValueError(
@@ -284,19 +285,3 @@ def _each(function, paths, container, label):
                 unreported = 0
     finally:
         bar.close()
-
-
-def check_switches(**switches: bool) -> None:
-    """Raise a TypeError for a parameter that is neither True nor False."""
-    for name, value in switches.items():
-        if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{name}={shown(value)} must be True or False.")
-
-
-def shown(value: object) -> str:
-    """Return the repr of a value for an error: on one line, and not too long."""
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # such as for integers of more than some thousand digits
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -111,14 +111,15 @@ class Convolution:
     def backward(self, work):
         """Write the gradients, and dX, given dA, which is overwritten."""
         _arrays.relu_backward(work.dA, work.A, out_b=work.db)
-        work.dropped[...] = 0
         dM = work.dA
         for corners, M, corners_of_dZ, dZ in reversed(work.pools):
             _arrays.pool_backward(dM, corners, M, out=corners_of_dZ)
             dM = dZ
+        if work.dropped is not None:
+            work.dropped.fill(0)
         if work.dW is not None:
             if work.dW.size < work.whole_dW.size:
-                work.whole_dW.fill(0)  # the penalty was added to taps that are not computed
+                work.whole_dW.fill(0)  # solvers write to taps that are not computed
             _arrays.conv_backward(dM, work.patches.gathered, out_W=work.dW)
         if work.dX is not None:
             if not work.pools:
@@ -146,7 +147,7 @@ class _ConvolutionWorkspace:
         dZ = self.dZ_patches.interior if has_dX else self.Z
         self.pools = []  # of corners, output, corners of the gradient, the gradient itself
         shape, Z = [F, H, W, n], self.Z
-        self.dropped = Z[:0]  # pixels of Z in no window: the response is overwritten with 0
+        self.dropped = None  # pixels of Z in no window, whose gradient is 0
         for axis, size in enumerate(layer.pool, start=1):
             for factor in _prime_factors(size):  # one after the other: fewer calls of NumPy
                 shape[axis] //= factor
@@ -155,7 +156,7 @@ class _ConvolutionWorkspace:
                 M = np.empty(shape, dtype)
                 corners, of_dZ = (_arrays.corners_of(of, factor, axis) for of in (Z, dZ))
                 self.pools.append((corners, M, of_dZ, dZ))
-                Z, dZ = M, np.zeros_like(M)
+                Z, dZ = M, np.zeros(shape, dtype)
         self.zeros = np.zeros(shape[1:], dtype)
         self.A_shape = tuple(shape)
 

@@ -28,7 +28,7 @@ class LogLoss:
     """
 
     figures = ("loss", "accuracy")
-    what_to_scale = "the images"
+    what_to_scale = "the images (ImageScaler)"
 
     def __init__(self, n_outputs):
         self.n_outputs = n_outputs
@@ -134,7 +134,7 @@ class SquaredError:
 
     activation = "IDENTITY"
     figures = ("loss",)
-    what_to_scale = "the images and y"
+    what_to_scale = "y (TransformedTargetRegressor) and the images (ImageScaler)"
 
     def __init__(self, n_outputs):
         self.n_outputs = n_outputs

@@ -221,12 +221,15 @@ class BlockWorkspace:
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
         T = np.empty((len(rows), self._network.n_outputs), self._dtype)
-        Y, s = Y.take(rows, axis=0), s.take(rows)
+        sizes = np.full(len(rows), batch_size, self._dtype)  # of each row's batch
+        n_last = len(rows) % batch_size
+        sizes[len(rows) - n_last :] = n_last
+        Y, s = Y.take(rows, axis=0), s.take(rows) / sizes
         for start in range(0, len(rows), batch_size):
             batch = slice(start, start + batch_size)
             some = rows[batch]
             factors = None if keep is None else keep[batch]
-            of_rows = Y[batch], s[batch] / len(some), factors, T[batch]
+            of_rows = Y[batch], s[batch], factors, T[batch]
             images = take_rows(X, some)
             if len(some) <= self._block_size:
                 gradient = self._visit(images, *of_rows)
@@ -338,8 +341,8 @@ class Parameters:
                 pair[m][...] = given[m]
 
     def new_gradient(self):
-        """Return a vector for the gradient, of zeros."""
-        return np.zeros_like(self.theta)
+        """Return a vector for the gradient, of zeros, which take no memory until they are used."""
+        return np.zeros(self.theta.size, self.theta.dtype)
 
     def values(self):
         """Return a copy of the parameters, a pair for each layer."""

@@ -273,25 +273,25 @@ class Objective:
         """Return T of other images, at theta."""
         return self._pool.outputs(X)
 
-    def has_finite_outputs(self):
-        """Return whether the outputs for the images are finite at theta.
+    def has_finite_outputs(self, rows):
+        """Return whether the outputs for some rows of the images are finite at theta.
 
         They are computed only if the weights are so large that outputs could overflow for images
         with values up to 1e9 (float32) or 1e100 (float64).
         """
         bound = 1e9 if self.theta.dtype == np.float32 else 1e100
         for weights, intercepts in self._parameters.pairs:
-            rows = np.abs(weights).reshape(len(weights), -1).sum(axis=1, dtype=np.float64)
-            bound = bound * rows.max() + np.abs(intercepts).max()
+            sums = np.abs(weights).reshape(len(weights), -1).sum(axis=1, dtype=np.float64)
+            bound = bound * sums.max() + np.abs(intercepts).max()
         if bound < np.finfo(self.theta.dtype).max:
             return True
-        return bool(np.isfinite(self.outputs(self._X)).all())
+        return bool(np.isfinite(self.outputs(Selection(self._X, rows))).all())
 
 
 class Masks:
     """Dropout masks of the inputs of all dense layers, for an epoch.
 
-    Each sample takes a window of one sequence of random numbers, from a place that depends on its
+    Each sample takes a window of one sequence of random numbers, at an offset that depends on its
     values. So masks do not depend on the order of the samples, the kernels or the number of
     threads, and copies of a sample have the same one: a sample of weight 2 is two samples.
 

@@ -192,8 +192,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             + \frac{\alpha}{2} \sum (|W|^2 + |V|^2)
 
     with weights s of the samples. The intercepts of the outputs start at the weighted means of the
-    targets: those of the first call, with :meth:`partial_fit`. All else is as in
-    :class:`ConvNetClassifier`.
+    targets that are trained on: those of the first call, with :meth:`partial_fit`. All else is as
+    in :class:`ConvNetClassifier`.
 
     References
     ----------

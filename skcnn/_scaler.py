@@ -20,8 +20,15 @@ from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 
+_FIXED = ("per", "image_shape")  # parameters that must stay as they were in fit
+
 # How rows are validated: as StandardScaler does.
 _ROWS = {"accept_sparse": "csr", "dtype": FLOAT_DTYPES, "ensure_all_finite": "allow-nan"}
+
+
+def _plain(value: Any) -> list[str] | str:
+    """Return a parameter in a form to compare: arrays and the like have no single truth value."""
+    return [*map(str, value)] if isinstance(value, (tuple, list)) else repr(value)
 
 
 def _unless_images(method: Any) -> Any:
@@ -103,9 +110,9 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
     disregarded in fit and kept in transform, as in StandardScaler. Unlike there, negative sample
     weights are refused.
 
-    After :meth:`fit`, images and rows with the same number of values are both accepted, and each
-    is returned in the shape it came in. With ``set_output(transform="pandas")`` rows become tables;
-    images stay images, since a table would lose their shape.
+    After :meth:`fit`, images of the same shape and rows of as many values are both accepted, and
+    each is returned in the shape it came in. With ``set_output(transform="pandas")`` rows become
+    tables; images stay images, since a table would lose their shape.
 
     Examples
     --------
@@ -210,7 +217,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
                 (n_samples, H, W, C), or sparse matrix of shape (n_samples, n_features)
-            Images, with as many values as those of :meth:`fit`.
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
 
         copy : bool, default=None
             False: scale in place where possible; None: as the parameter ``copy``.
@@ -270,7 +277,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
                     vars(scaler).pop(name, None)
                 scaler._as_rows = as_rows
                 scaler._sample_shape = shape  # of X as it came: None for rows
-                scaler._fitted_with = {"per": self.per, "image_shape": self.image_shape}
+                scaler._fitted_with = copy.deepcopy({k: getattr(self, k) for k in _FIXED})
             if as_rows:
                 if not first_call:  # scikit-learn changes some of these in place
                     for name in _STATISTICS:
@@ -339,7 +346,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         check_is_fitted(self)
         for name, fitted in self._fitted_with.items():
             value = getattr(self, name)
-            if repr(value) != repr(fitted):  # arrays and the like have no single truth value
+            if _plain(value) != _plain(fitted):
                 raise ValueError(
                     f"{name}={value!r}, but the scaler was fitted with {name}={fitted!r}: set it "
                     "back, or call fit again."

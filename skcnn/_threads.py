@@ -91,7 +91,7 @@ def threads():
             n_threads = _one_thread_in_blas.begin(user)
             if n_threads == 1:
                 yield map
-            else:  # a return above would be a line that no finally protects
+            else:  # no return above: after an interrupt there, nothing would be released
                 with ThreadPoolExecutor(n_threads - 1) as helpers:
                     yield partial(_map_together, helpers, n_threads - 1)
         finally:

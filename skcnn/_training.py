@@ -95,10 +95,11 @@ class Monitor:
 
     def diverged(self):
         """Raise the error of a training that cannot go on."""
+        epoch, what = max(1, self.n_epochs), self.objective.loss.what_to_scale
         raise ValueError(
-            f"Training diverged in epoch {self.n_epochs}: the outputs, the gradient or the weights "
-            f"are infinite or NaN. Scale {self.objective.loss.what_to_scale}, with ImageScaler for "
-            f"example{self._or_lower_eta()}, or lower alpha (it is {self.estimator.alpha})."
+            f"Training diverged in epoch {epoch}: the outputs, the gradient or the weights are "
+            f"infinite or NaN. Scale {what}{self._or_lower_eta()}, or lower alpha (it is "
+            f"{self.estimator.alpha})."
         )
 
     def _or_lower_eta(self):
@@ -106,18 +107,18 @@ class Monitor:
         is_used = self.estimator.solver != "lbfgs"
         return f", or lower eta (it is {self.estimator.eta})" if is_used else ""
 
-    def finish(self):
+    def finish(self, rows):
         """Restore the weights of the epoch with the smallest validation loss, if watched.
 
         Raises
         ------
         ValueError
-            If the outputs for the training images overflow: the last update may have made the
-            weights too large.
+            If the outputs for the rows that were visited overflow: the last update may have made
+            the weights too large.
         """
         if self._best_theta is not None:
             self.objective.theta[...] = self._best_theta
-        if not self.objective.has_finite_outputs():
+        if not self.objective.has_finite_outputs(rows):
             self.diverged()
 
 

@@ -20,12 +20,12 @@ def check_sample_weight(sample_weight, X):
     Returns
     -------
     weights : ndarray of shape (n_samples,)
-        Finite, at least 0, and some of them greater.
+        Finite and non-negative, at least one positive.
 
     Raises
     ------
     ValueError
-        If the weights are not so.
+        If they are not.
     """
     if isinstance(sample_weight, Number):  # scikit-learn does not check the value of a number
         try:

@@ -117,8 +117,8 @@ class jitter(HasDocumentation, BaseEstimator):  # noqa: N801
         :class:`~skcnn.ImageScaler` scaled, standard deviations of a pixel (or channel).
 
     contrast : float, default=0.1
-        Greatest relative change of the distance of a pixel from 0, from 0 to 1. In images that
-        :class:`~skcnn.ImageScaler` scaled, 0 is the mean; in others, change brightness with it.
+        Greatest relative change of each value, from 0 to 1. :class:`~skcnn.ImageScaler` makes 0
+        the mean; in images with another mean, contrast changes their brightness too.
 
     Raises
     ------

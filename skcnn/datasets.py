@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from math import prod
-from numbers import Integral
 from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from ._arguments import check_switches, shown
 from ._download import RemoteFile, RemoteFiles, fetch
-from ._image_files import check_switches, load_image_files, shown
+from ._image_files import load_image_files
+from ._images import is_whole_number
 from ._typing import Array
 
 __all__ = ["fetch_cifar10", "fetch_fashion_mnist", "load_image_files"]
@@ -28,7 +29,7 @@ _DESCR = files("skcnn") / "descr"
 def _official(name: str) -> tuple[RemoteFiles, list[str]]:
     """Return the official files of a dataset, and the names of its classes."""
     table = tomllib.loads((_DESCR / f"{name}.toml").read_text(encoding="utf-8"))
-    remote_files = {name: RemoteFile(**file) for name, file in table["files"].items()}
+    remote_files = {file: RemoteFile(**facts) for file, facts in table["files"].items()}
     return RemoteFiles(table["folder"], table["base_urls"], remote_files), table["target_names"]
 
 
@@ -229,7 +230,7 @@ def _read_cifar10(path: str | PathLike[str], names: list[str]) -> list[Array]:
             member = archive.getmember(f"cifar-10-batches-bin/{name}")
             if not member.isreg() or member.size != prod(shape):
                 found = f"a file of {member.size} bytes" if member.isreg() else "no file"
-                raise ValueError(f"{name} is {found}, where one of {prod(shape)} bytes belongs")
+                raise ValueError(f"{name} is {found}, but must be one of {prod(shape)} bytes")
             file = archive.extractfile(member)
             content = file.read(prod(shape))  # type: ignore[union-attr]
             records.append(np.frombuffer(content, np.uint8).reshape(shape))
@@ -307,7 +308,7 @@ def _class_numbers(classes: Any, names: list[str]) -> list[int] | None:
             f"classes={shown(classes)} must be a list of classes, such as [{names[0]!r}, 1]."
         )
     for label in labels:
-        is_name_or_number = isinstance(label, str | Integral) and not isinstance(label, bool)
+        is_name_or_number = isinstance(label, str) or is_whole_number(label)
         if not is_name_or_number or label not in (*names, *range(len(names))):
             raise ValueError(
                 f"classes={shown(classes)} has {shown(label)}, which is neither a number from 0 "

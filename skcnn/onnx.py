@@ -6,8 +6,10 @@ of the two is called.
 """
 
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
@@ -17,6 +19,7 @@ from ._base import BaseConvNet
 from ._classifier import ConvNetClassifier
 from ._regressor import ConvNetRegressor
 from ._scaler import ImageScaler
+from ._typing import ImageShape
 
 __all__ = ["register_converters", "to_onnx"]
 
@@ -24,16 +27,20 @@ __all__ = ["register_converters", "to_onnx"]
 OPSET, IR_VERSION = 17, 8
 
 FLOATS = "float32", "float64"
-NUMBERS = (
-    *FLOATS,
-    *("float16", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-)
+INTEGERS = "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
+NUMBERS = (*FLOATS, "float16", "bool", *INTEGERS)
 
 
-def to_onnx(estimator, *, dtype=np.float32, input_dtype=None, input_shape=None):
+def to_onnx(
+    estimator: Any,
+    *,
+    dtype: DTypeLike = np.float32,
+    input_dtype: DTypeLike | None = None,
+    input_shape: int | ImageShape | None = None,
+) -> Any:
     """Return a fitted network, scaler or pipeline of these as an ONNX model.
 
-    The model has one input, ``X``, with as many images as one likes. The outputs of a classifier
+    The model has one input, ``X``, with any number of images. The outputs of a classifier
     are ``label`` and ``probabilities``, as from :meth:`~skcnn.ConvNetClassifier.predict` and
     :meth:`~skcnn.ConvNetClassifier.predict_proba`; that of a regressor or a scaler is ``variable``,
     as from :meth:`~skcnn.ConvNetRegressor.predict` or :meth:`~skcnn.ImageScaler.transform`. Their
@@ -46,9 +53,9 @@ def to_onnx(estimator, *, dtype=np.float32, input_dtype=None, input_shape=None):
         :class:`~sklearn.preprocessing.StandardScaler`, and then a network if there is one.
 
     dtype : {numpy.float32, numpy.float64}, default=numpy.float32
-        Type in which the network is computed and of the outputs that are floats. A model in
-        float64 needs a runtime that has convolutions of it: onnxruntime has none on the CPU, and
-        ``onnx.reference`` has.
+        Type in which the network is computed and of the outputs that are floats. A float64 model
+        needs a runtime with float64 convolutions, such as ``onnx.reference``; onnxruntime has none
+        on the CPU.
 
     input_dtype : numeric dtype, default=None
         Type of ``X``, such as ``numpy.uint8`` for images as files have them. None: ``dtype``.
@@ -148,7 +155,7 @@ def to_onnx(estimator, *, dtype=np.float32, input_dtype=None, input_shape=None):
     )
 
 
-def register_converters():
+def register_converters() -> None:
     """Let skl2onnx convert networks and image scalers, wherever they are parts of an estimator.
 
     After it, ``skl2onnx.to_onnx(estimator, X)`` takes pipelines with other steps, and

@@ -607,7 +607,7 @@ def test_diverging_training_says_what_to_do_and_leaves_the_model(scaled_digits, 
     model = short(solver=solver, batch_size=20).fit(X, y)
     untouched = pickle.dumps(vars(model))
     model.set_params(eta=float(np.finfo(dtype).max / 10))
-    message = r"Training diverged in epoch 1: .* ImageScaler for example, or lower eta \(it is"
+    message = r"Training diverged in epoch 1: .* the images \(ImageScaler\), or lower eta \(it is"
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
     with pytest.raises(ValueError, match=message):

@@ -412,7 +412,7 @@ def test_axes_of_a_grid_are_used_as_they_are(display):
 def test_axes_without_a_place_in_a_grid_cannot_be_divided(display):
     model, X = fitted(20, 6, 6)
     parameters = {"X": X[:2]} if display is FeatureMapDisplay else {}
-    with pytest.raises(ValueError, match="ax .* make it by subplots"):
+    with pytest.raises(ValueError, match="ax .* create it with plt.subplots"):
         display.from_estimator(model, **parameters, ax=plt.figure().add_axes((0, 0, 1, 1)))
 
 

@@ -222,7 +222,7 @@ def test_exif_data_after_the_pixels(tmp_path):
     start = content.index(b"eXIf") - 4
     end = start + 12 + int.from_bytes(content[start : start + 4])
     path.write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
-    with pytest.raises(ValueError, match="1.png' .* 5 x 8, not 8 x 5, .*size="):
+    with pytest.raises(ValueError, match="1.png' .* 5 x 8 and not 8 x 5: .*size="):
         load_image_files(tmp_path)
     assert load_image_files(tmp_path, size=(5, 8)).images.shape == (1, 5, 8, 3)
 
@@ -396,7 +396,7 @@ def test_files_that_change_meanwhile_are_named(container, monkeypatch):
         return sizes
 
     monkeypatch.setattr(_image_files, "_check_headers", change)
-    with pytest.raises(ValueError, match="3.png' .* 3 x 5, not 8 x 5"):
+    with pytest.raises(ValueError, match="3.png' .* 3 x 5 and not 8 x 5"):
         load_image_files(container)
 
 
@@ -421,7 +421,7 @@ def test_a_folder_that_is_missing_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "size", [32, "32", (32,), (32, 32, 3), (0, 5), (-1, 5), (5.0, 5), (5, None)]
+    "size", [32, "32", (32,), (32, 32, 3), (0, 5), (-1, 5), (5.0, 5), (5, None), (True, True)]
 )
 def test_wrong_sizes_are_named(container, size):
     with pytest.raises(ValueError, match="^size=.* must be .height, width., in whole"):
@@ -447,7 +447,7 @@ def test_a_wrong_path_is_named(path):
 
 def test_without_pillow_the_error_names_the_extra(container, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install skcnn\[images\]"):
+    with pytest.raises(ImportError, match=r"pip install .skcnn\[images\]"):
         load_image_files(container)
 
 

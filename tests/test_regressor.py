@@ -230,7 +230,7 @@ def test_float32_stays_float32():
     [
         (np.full(60, np.nan), "Input y contains NaN"),
         (np.array(["a"] * 60), "could not convert string to float|dtype"),
-        (np.full(60, 1e300), "Scale the images and y"),
+        (np.full(60, 1e300), r"Scale y \(TransformedTargetRegressor\) and the images"),
         (np.zeros((60, 2, 2)), "dim"),
         (np.zeros(59), "inconsistent numbers of samples"),
     ],

@@ -490,6 +490,17 @@ def test_a_failed_call_leaves_the_scaler(images, method, per):
         assert pickle.dumps(vars(scaler)) == before
 
 
+def test_an_equal_shape_of_another_type_is_no_change():
+    rows, shape = np.random.RandomState(0).rand(5, 12), [2, 6]
+    scaler = ImageScaler(image_shape=shape).fit(rows)
+    expected = scaler.transform(rows)
+    assert_array_equal(scaler.set_params(image_shape=(np.int64(2), 6)).transform(rows), expected)
+    scaler.set_params(image_shape=shape)
+    shape[:] = [3, 4]  # the user's own list
+    with pytest.raises(ValueError, match="image_shape=.3, 4., but .* fitted with .*=.2, 6."):
+        scaler.transform(rows)
+
+
 def test_parameters_and_statistics_count_when_they_are_changed(images):
     scaler = ImageScaler().fit(images)
     reference = StandardScaler().fit(images.reshape(30, -1)).set_params(with_mean=False)
