@@ -49,7 +49,7 @@ def test_without_a_network(name, tmp_path):
     which, pattern, low, high = OFFLINE[name]
     first, *_ = printed.splitlines()
     assert first == (
-        f"Fashion-MNIST is neither here nor in reach: running on scikit-learn's digits{which}."
+        f"Fashion-MNIST cannot be downloaded: running on scikit-learn's digits{which}."
     )
     assert low < float(re.search(pattern, printed)[1]) < high
     assert (tmp_path / f"{name}.png").exists()
