@@ -447,7 +447,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 converged = self._descend_on_batches(
                     objective, monitor, callbacks, samples, batch_size, epochs
                 )
-            monitor.finish(samples)
+            monitor.finish()
         if not converged and tol is not None and n_epochs > 0:
             warnings.warn(
                 f"The training reached max_iter={n_epochs} epochs before the loss settled. Raise "
@@ -498,7 +498,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
 
         def loss_and_gradient(theta):
             callbacks.begin_epoch()
-            return objective.loss_and_gradient(theta, samples)
+            return objective.loss_and_gradient(theta)
 
         def after_iteration():
             has_plateaued = monitor.after_epoch(samples)
@@ -506,7 +506,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
 
         if n_epochs == 0:
             return False
-        if not np.isfinite(objective.loss_and_gradient(objective.theta, samples)[0]):
+        if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
             monitor.diverged()
         return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
 

@@ -180,6 +180,7 @@ class Objective:
         self.theta = self._parameters.theta
         self._X, self._y = X, y
         self._s = s.astype(self.theta.dtype)
+        self._rows = np.flatnonzero(s)  # samples of weight 0 are not visited
         self._Y = self.loss.targets(y, self.theta.dtype)
         self._alpha, self._dropout, self._augment = alpha, dropout, augment
         self._hashes = hashes(X) if dropout else None
@@ -254,9 +255,9 @@ class Objective:
             self._parameters.add_penalty(self._alpha, gradient)
         return gradient
 
-    def loss_and_gradient(self, theta, rows):
-        """Set theta, and return the loss on some rows of the data, a number, and its gradient."""
-        self.theta[...] = theta
+    def loss_and_gradient(self, theta):
+        """Set theta, and return the loss on all data, a number, and its gradient."""
+        self.theta[...], rows = theta, self._rows
         s = self._s[rows] / self._s[rows].sum()
         self._visited = []
         gradient = self._gradient(Selection(self._X, rows), self._Y[rows], s)
@@ -273,8 +274,8 @@ class Objective:
         """Return T of other images, at theta."""
         return self._pool.outputs(X)
 
-    def has_finite_outputs(self, rows):
-        """Return whether the outputs for some rows of the images are finite at theta.
+    def has_finite_outputs(self):
+        """Return whether the outputs for the images are finite at theta.
 
         They are computed only if the weights are so large that outputs could overflow for images
         with values up to 1e9 (float32) or 1e100 (float64).
@@ -285,7 +286,7 @@ class Objective:
             bound = bound * sums.max() + np.abs(intercepts).max()
         if bound < np.finfo(self.theta.dtype).max:
             return True
-        return bool(np.isfinite(self.outputs(Selection(self._X, rows))).all())
+        return bool(np.isfinite(self.outputs(Selection(self._X, self._rows))).all())
 
 
 class Masks:

@@ -107,18 +107,18 @@ class Monitor:
         is_used = self.estimator.solver != "lbfgs"
         return f", or lower eta (it is {self.estimator.eta})" if is_used else ""
 
-    def finish(self, rows):
+    def finish(self):
         """Restore the weights of the epoch with the smallest validation loss, if watched.
 
         Raises
         ------
         ValueError
-            If the outputs for the rows that were visited overflow: the last update may have made
-            the weights too large.
+            If the outputs for the training images overflow: the last update may have made the
+            weights too large.
         """
         if self._best_theta is not None:
             self.objective.theta[...] = self._best_theta
-        if not self.objective.has_finite_outputs(rows):
+        if not self.objective.has_finite_outputs():
             self.diverged()
 
 
