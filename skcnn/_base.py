@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import _images, _solvers
+from . import _images
 from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, quietly, shallow_copy
 from ._holdout import hold_out
@@ -21,7 +21,7 @@ from ._network import Network, Parameters
 from ._objective import Objective, Pool
 from ._saving import Saved
 from ._threads import threads
-from ._training import CURVES, Callbacks, Monitor, curves_of
+from ._training import CURVES, Callbacks, Monitor, Training, batch_size_for, curves_of
 from ._typing import Array, MaybeSparse
 from ._weights import check_sample_weight
 
@@ -421,32 +421,24 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             n_epochs, tol, start = int(self.max_iter), self.tol, 0
             vars(self).pop("_solver", None)  # a warm start goes on with the weights, not with it
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
-        is_auto = self.batch_size == "auto"
-        batch_size = auto_batch_size(len(samples)) if is_auto else int(self.batch_size)
-        batch_size = min(batch_size, len(samples))
+        batch_size = batch_size_for(self, len(samples))
         with threads() as map:
             network = self._network
             parameters = Parameters(network, self._values(), self.freeze, self.fit_intercept)
-            largest = len(samples) if self.solver == "lbfgs" else batch_size
-            pool = Pool(network, parameters, largest, map)
+            pool = Pool(network, parameters, batch_size, map)
             scaled = s / s[samples].mean()  # to mean 1
             options = float(self.alpha), float(self.dropout), augment
             objective = Objective(pool, X, y, scaled, *options)
-            plateau = _solvers.Plateau(tol, self.n_iter_no_change)
-            monitor = Monitor(objective, y, s, validation, plateau, self, n_epochs)
+            monitor = Monitor(objective, y, s, validation, self, n_epochs, tol)
             callbacks.fitted = lambda: {
                 **self._fitted(parameters.values(), monitor.curves),
                 **self._continued(monitor.curves),
             }
+            training = Training(self, objective, monitor, callbacks, samples)
             if self.solver == "lbfgs":
-                converged = self._descend_on_all(
-                    objective, monitor, callbacks, samples, n_epochs, tol
-                )
+                converged = training.run_lbfgs(n_epochs, tol)
             else:
-                epochs = range(start, start + n_epochs)
-                converged = self._descend_on_batches(
-                    objective, monitor, callbacks, samples, batch_size, epochs
-                )
+                converged = training.run_epochs(range(start, start + n_epochs), batch_size)
             monitor.finish()
         if not converged and tol is not None and n_epochs > 0:
             warnings.warn(
@@ -492,67 +484,6 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             return images
 
         return augment
-
-    def _descend_on_all(self, objective, monitor, callbacks, samples, n_epochs, tol):
-        """Run L-BFGS, and return whether it converged before n_epochs."""
-
-        def loss_and_gradient(theta):
-            callbacks.begin_epoch()
-            return objective.loss_and_gradient(theta)
-
-        def after_iteration():
-            has_plateaued = monitor.after_epoch(samples)
-            return callbacks.end_epoch() or has_plateaued
-
-        if n_epochs == 0:
-            return False
-        if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
-            monitor.diverged()
-        return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
-
-    def _descend_on_batches(self, objective, monitor, callbacks, samples, batch_size, epochs):
-        """Run epochs of a stochastic solver, and return whether it stopped before the last."""
-        settings, solver = self._stochastic_solver(objective.theta)
-        if self.dropout and not hasattr(self, "_seed"):
-            self._seed = self._random_state.randint(2**31)
-        period = max(1, int(self.max_iter))
-        rate = _solvers.LearningRate(self.learning_rate, float(self.eta), period)
-        stop = False
-        for epoch in epochs:
-            callbacks.begin_epoch()
-            order = samples[_solvers.draw_order(len(samples), self.sampling, self._random_state)]
-            seed = (self._seed, self.n_iter_ + epoch - epochs.start) if self.dropout else None
-            objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed, self._random_state)
-            # Where the moments of Adam overflow, its steps are 0, and theta does not show it.
-            has_plateaued = monitor.after_epoch(order, np.isfinite(solver.memory).all())
-            stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
-            if stop:
-                break
-        self._solver = settings, solver.t, solver.memory
-        return stop
-
-    def _stochastic_solver(self, theta):
-        """Return the settings of a solver, and the solver.
-
-        It resumes the state of the last call if the settings are the same.
-        """
-        sgd = self.solver == "sgd"
-        solver = _solvers.SGD(theta, float(self.momentum)) if sgd else _solvers.Adam(theta)
-        settings = self.solver, sgd and self.momentum, self.freeze, self.fit_intercept
-        last_settings, *state = getattr(self, "_solver", (None,))
-        if settings == last_settings:
-            solver.t, solver.memory[...] = state
-        return settings, solver
-
-
-def auto_batch_size(n_samples):
-    """Return the number of samples in a step: a sixteenth of all, from 32 to 200.
-
-    With 200 samples in a step, 200 epochs of a few hundred samples are too few steps; see
-    benchmarks/defaults.py. Up to 32 samples make one step: there, a sample of weight two is two
-    samples to the solver.
-    """
-    return min(200, max(32, n_samples // 16))
 
 
 def as_sizes(name, value):

@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from . import _layout
+from ._compilation import CompilationError
 from ._network import take_rows
 
 # Images go through the convolution layers in groups of this size.
@@ -27,10 +28,6 @@ CACHE_BYTES = 2**18
 CHUNK_BYTES = 2**21
 
 _reasons = []  # why there are no loops in this process
-
-
-class CompilationError(Exception):
-    """The loops cannot be compiled; nothing was computed."""
 
 
 def _go_without(reason):
@@ -193,13 +190,13 @@ class Workspace:
         return T
 
     def _run(self, network, data, T, rule, batch_size, overwrite=True, steps=None):
-        """Call the loops; raise `CompilationError` where they cannot be compiled."""
+        """Call the loops; where they cannot be compiled, none are used from now on."""
         steps = steps or (0.0, 0.0, (0.0, 0.0, 0.0), self._nothing, 0)
         try:
             return _loops().run(network, data, T, batch_size, overwrite, rule, *steps)
-        except _loops().CompilationError as failure:
+        except CompilationError as failure:
             _go_without(failure.__cause__)
-            raise CompilationError from failure
+            raise
 
     def _keep(self, keep):
         """Return the factors for dropout in the layout of the inputs of the dense layers."""

@@ -256,16 +256,13 @@ def sizes_of(layer, m, a_row):
     rows, one_run = (H, W * m), (1, H * row)  # over the pixels between the rows too
     relu_runs, relu_length = one_run if a_row * m == row else rows
     n_runs, length = one_run if m == 1 else rows
-    return dict(
-        **dict(H=H, W=W, C=C, F=layer.n_filters, p=p, q=q, m=m, row=row, channel=channel),
-        **dict(n_runs=n_runs, length=length, relu_runs=relu_runs, relu_length=relu_length),
-        corner=height // 2 * row + width // 2 * m,
-        dZ_corner=(height - 1) // 2 * row + (width - 1) // 2 * m,
-        X_size=C * channel + (width - 1) * m,  # one run goes beyond the last row
-        Z_channel=spread(H * row),
-        dA_row=da_row,
-        dA_channel=H // p * da_row,
-    )
+    of = dict(H=H, W=W, C=C, F=layer.n_filters, p=p, q=q, m=m, row=row, channel=channel)
+    of.update(n_runs=n_runs, length=length, relu_runs=relu_runs, relu_length=relu_length)
+    of.update(corner=height // 2 * row + width // 2 * m)
+    of.update(dZ_corner=(height - 1) // 2 * row + (width - 1) // 2 * m)
+    of.update(X_size=C * channel + (width - 1) * m)  # one run goes beyond the last row
+    of.update(Z_channel=spread(H * row), dA_row=da_row, dA_channel=H // p * da_row)
+    return of
 
 
 def _allocate(sizes, convolutions, row, n_reversed, dtype):

@@ -24,9 +24,12 @@ unsigned, lest each be compared with 0.
 
 With the environment variable ``NUMBA_DISABLE_JIT=1`` the same functions run as Python, for a
 debugger or to measure coverage: a thousand times slower, with the same results.
+
+All that is compiled stands in this file: what numba's cache has is used for as long as the file of
+the function that Python calls is unchanged, whatever changes elsewhere.
 """
 
-import warnings
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +38,7 @@ from numba import config, njit, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+from ._compilation import Compiled
 from ._layout import FILTERS
 
 # Sums may be reordered, without which they are not vectors; NaN and infinity stay what they are,
@@ -63,85 +67,9 @@ OUTPUTS, GRADIENT, SGD, MOMENTUM, ADAM = range(5)  # what to do with a batch
 SIGMOID, SOFTMAX, IDENTITY = range(3)  # from T to P
 
 
-_faults = []  # of numba's cache, found in this process
-
-
-class CompilationError(Exception):
-    """numba cannot compile a function, for the reason that is the cause; nothing was computed."""
-
-
-class Compiled:
-    """A function that Python calls: compiled once and for all, if numba's cache can keep it.
-
-    If the cache fails, a warning is given once a process, and the function is compiled without it.
-    Any call may find this, as a dtype is compiled or loaded when it is first used.
-
-    Parameters
-    ----------
-    function : callable
-        It must raise no exception of its own.
-    """
-
-    def __init__(self, function):
-        self._function = function
-        self._failure = self._fault = self._folder = None
-        try:
-            self._dispatcher = njit(cache=True, **OPTIONS)(function)
-            self._folder = self._dispatcher.stats.cache_path
-        except Exception as error:  # there is no folder that may be written to
-            self._dispatcher, self._fault = njit(**OPTIONS)(function), error
-
-    def __call__(self, *args):
-        """Call the function, or raise `CompilationError`."""
-        if self._failure is not None:
-            raise CompilationError from self._failure
-        try:
-            result = self._dispatcher(*args)
-        except Exception as error:
-            self._fault = error
-            result = self._call_without_cache(args)
-        if self._fault is not None:
-            self._warn()
-        return result
-
-    def __getattr__(self, name):
-        """Return an attribute of numba's dispatcher, such as its signatures."""
-        return getattr(self._dispatcher, name)
-
-    def _call_without_cache(self, args):
-        try:
-            return self._dispatcher(*args)  # it is compiled, where only saving it failed
-        except Exception:
-            try:
-                self._dispatcher = njit(**OPTIONS)(self._function)
-                return self._dispatcher(*args)
-            except Exception as error:
-                self._failure = error
-                raise CompilationError from error
-
-    def _warn(self):
-        """Warn of the fault, once in a process."""
-        fault, self._fault = self._fault, None
-        _faults.append(fault)
-        if len(_faults) > 1:
-            return
-        if self._folder is None:
-            where, way_out = "", ""
-        else:
-            where = f" in {self._folder}"
-            way_out = "delete that folder if it is damaged, make room if the disk is full, or "
-        warnings.warn(
-            f"numba's cache{where} cannot be used ({type(fault).__name__}: {fault}). The results "
-            "are the same, but the loops of skcnn are compiled in every process anew, which takes "
-            f"half a minute: {way_out}set the environment variable NUMBA_CACHE_DIR to a folder "
-            "that may be written to.",
-            RuntimeWarning,
-        )
-
-
 def outer(function):
     """Compile what Python calls."""
-    return function if config.DISABLE_JIT else Compiled(function)
+    return function if config.DISABLE_JIT else Compiled(function, partial(njit, **OPTIONS))
 
 
 def record(names):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from . import _fast
+from ._compilation import CompilationError
 from ._holdout import hashes
 from ._network import BlockWorkspace, equal_slices, smallest_block, take_rows
 
@@ -75,7 +76,7 @@ class Pool:
             if len(tasks[0]) == 1:
                 return [self._compute(function, *(of_part for (of_part,) in tasks))]
             return list(self._map(partial(self._compute, function), *tasks))
-        except _fast.CompilationError:  # nothing was computed
+        except CompilationError:  # nothing was computed
             self.compiled, self._packed, self._workspaces, self._gradients = False, None, {}, {}
             return self.compute(function, *tasks)
 

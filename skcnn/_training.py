@@ -1,6 +1,8 @@
-"""What happens after every epoch: measure, record, report, keep the best, stop."""
+"""The epochs of a training, and what happens after each: measure, record, report, keep, stop."""
 
 import numpy as np
+
+from . import _solvers
 
 CURVES = ("loss_curve_", "accuracy_curve_", "validation_loss_curve_", "validation_accuracy_curve_")
 
@@ -9,6 +11,96 @@ def curves_of(loss, validation):
     """Return empty curves of what a loss reports, and of the same on validation data."""
     parts = ("", "validation_") if validation else ("",)
     return {f"{part}{figure}_curve_": [] for part in parts for figure in loss.figures}
+
+
+class Training:
+    """The epochs of a training.
+
+    Parameters
+    ----------
+    model : estimator
+        Its parameters are read. It keeps the random draws and the state of the solver, with which
+        the next call of ``partial_fit`` goes on.
+    objective : Objective
+    monitor : Monitor
+    callbacks : Callbacks
+    samples : ndarray of int
+        Indices of the samples to visit.
+    """
+
+    def __init__(self, model, objective, monitor, callbacks, samples):
+        self._model, self._objective, self._samples = model, objective, samples
+        self._monitor, self._callbacks = monitor, callbacks
+
+    def run_lbfgs(self, n_epochs, tol):
+        """Run L-BFGS on all samples, and return whether it converged before n_epochs."""
+        objective, monitor, callbacks = self._objective, self._monitor, self._callbacks
+
+        def loss_and_gradient(theta):
+            callbacks.begin_epoch()
+            return objective.loss_and_gradient(theta)
+
+        def after_iteration():
+            has_plateaued = monitor.after_epoch(self._samples)
+            return callbacks.end_epoch() or has_plateaued
+
+        if n_epochs == 0:
+            return False
+        if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
+            monitor.diverged()
+        return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
+
+    def run_epochs(self, epochs, batch_size):
+        """Run epochs of a stochastic solver, and return whether it stopped before the last."""
+        model, objective, samples = self._model, self._objective, self._samples
+        random_state = model._random_state
+        settings, solver = self._stochastic_solver()
+        if model.dropout and not hasattr(model, "_seed"):
+            model._seed = random_state.randint(2**31)
+        period = max(1, int(model.max_iter))
+        rate = _solvers.LearningRate(model.learning_rate, float(model.eta), period)
+        stop = False
+        for epoch in epochs:
+            self._callbacks.begin_epoch()
+            order = samples[_solvers.draw_order(len(samples), model.sampling, random_state)]
+            seed = (model._seed, model.n_iter_ + epoch - epochs.start) if model.dropout else None
+            objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed, random_state)
+            # Where the moments of Adam overflow, its steps are 0, and theta does not show it.
+            is_finite = np.isfinite(solver.memory).all()
+            has_plateaued = self._monitor.after_epoch(order, is_finite)
+            stop = self._callbacks.end_epoch() or (has_plateaued and not rate.lower())
+            if stop:
+                break
+        model._solver = settings, solver.t, solver.memory
+        return stop
+
+    def _stochastic_solver(self):
+        """Return the settings of a solver, and the solver.
+
+        It resumes the state of the last call if the settings are the same.
+        """
+        model, theta = self._model, self._objective.theta
+        sgd = model.solver == "sgd"
+        solver = _solvers.SGD(theta, float(model.momentum)) if sgd else _solvers.Adam(theta)
+        settings = model.solver, sgd and model.momentum, model.freeze, model.fit_intercept
+        last_settings, *state = getattr(model, "_solver", (None,))
+        if settings == last_settings:
+            solver.t, solver.memory[...] = state
+        return settings, solver
+
+
+def batch_size_for(model, n_samples):
+    """Return the number of samples in a step; "auto": a sixteenth of all, from 32 to 200.
+
+    With 200 samples in a step, 200 epochs of a few hundred samples are too few steps; see
+    benchmarks/defaults.py. Up to 32 samples make one step: there, a sample of weight two is two
+    samples to the solver. L-BFGS takes all.
+    """
+    if model.solver == "lbfgs":
+        return n_samples
+    is_auto = model.batch_size == "auto"
+    wanted = min(200, max(32, n_samples // 16)) if is_auto else int(model.batch_size)
+    return min(wanted, n_samples)
 
 
 class Monitor:
@@ -22,14 +114,13 @@ class Monitor:
         Targets and weights of its samples.
     validation : tuple (X, y, s) or None
         Samples on which to measure after every epoch.
-    plateau : Plateau
-        Detects from the loss when to stop.
-    estimator : estimator
-        Its parameters ``early_stopping``, ``eta``, ``alpha`` and ``verbose`` are read. With
-        ``early_stopping`` the plateau is that of the validation loss, and the weights with the
-        smallest validation loss are kept.
+    model : estimator
+        Its parameters are read. With ``early_stopping`` the plateau is that of the validation loss,
+        and the weights with the smallest validation loss are kept.
     max_epochs : int
         Greatest number of epochs, for the lines of ``verbose``.
+    tol : float or None
+        Smallest improvement of the loss; see `Plateau`.
 
     Attributes
     ----------
@@ -39,14 +130,14 @@ class Monitor:
         Epochs so far.
     """
 
-    def __init__(self, objective, y, s, validation, plateau, estimator, max_epochs):
+    def __init__(self, objective, y, s, validation, model, max_epochs, tol):
         self.objective = objective
         self.y, self.s = y, s
         self.validation = validation
         self.curves = curves_of(objective.loss, validation)
-        self.plateau = plateau
-        self.estimator = estimator
+        self.model = model
         self.max_epochs = max_epochs
+        self.plateau = _solvers.Plateau(tol, model.n_iter_no_change)
         self.n_epochs = 0
         self._best_loss, self._best_theta = np.inf, None
 
@@ -77,9 +168,9 @@ class Monitor:
             figures += self.objective.loss.report(T, y, s)
         for curve, figure in zip(self.curves.values(), figures):
             curve.append(figure)
-        if self.estimator.verbose:
+        if self.model.verbose:
             self._print(figures)
-        watches_validation = self.estimator.early_stopping
+        watches_validation = self.model.early_stopping
         loss = figures[len(of_training) if watches_validation else 0]
         if watches_validation and loss < self._best_loss:
             self._best_loss, self._best_theta = loss, self.objective.theta.copy()
@@ -99,13 +190,13 @@ class Monitor:
         raise ValueError(
             f"Training diverged in epoch {epoch}: the outputs, the gradient or the weights are "
             f"infinite or NaN. Scale {what}{self._or_lower_eta()}, or lower alpha (it is "
-            f"{self.estimator.alpha})."
+            f"{self.model.alpha})."
         )
 
     def _or_lower_eta(self):
         """Return this advice, for a solver that has a learning rate."""
-        is_used = self.estimator.solver != "lbfgs"
-        return f", or lower eta (it is {self.estimator.eta})" if is_used else ""
+        is_used = self.model.solver != "lbfgs"
+        return f", or lower eta (it is {self.model.eta})" if is_used else ""
 
     def finish(self):
         """Restore the weights of the epoch with the smallest validation loss, if watched.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import ConvNetClassifier, ConvNetRegressor, _fast, _network, _objective
+from skcnn import ConvNetClassifier, ConvNetRegressor, _compilation, _fast, _network, _objective
 from skcnn._losses import LogLoss
 
 needs_numba = pytest.mark.skipif(not _fast.is_available(), reason="needs numba")
@@ -333,7 +333,7 @@ def compiled_twice(monkeypatch, tmp_path):
     from skcnn import _loops
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(_loops, "_faults", [])
+    monkeypatch.setattr(_compilation, "_faults", [])
     return lambda: _loops.outer(twice)
 
 
@@ -439,11 +439,11 @@ def test_a_folder_that_may_not_be_written_to_is_left_for_another(monkeypatch, tm
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.get_cache_path())
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(_loops, "_faults", [])
+    monkeypatch.setattr(_compilation, "_faults", [])
     with monkeypatch.context() as patched:
         patched.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
         assert_it_works(_loops.outer(twice), warned_of="no locator")
-    monkeypatch.setattr(_loops, "_faults", [])
+    monkeypatch.setattr(_compilation, "_faults", [])
     compiled = _loops.outer(twice)
     monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)  # since the import
     assert_it_works(compiled, warned_of=str(tmp_path))
@@ -524,7 +524,7 @@ def test_a_function_that_cannot_be_compiled_is_computed_in_arrays(monkeypatch, p
     from skcnn import _loops
 
     def fail(*args):
-        raise _loops.CompilationError from ValueError("no such instruction")
+        raise _compilation.CompilationError from ValueError("no such instruction")
 
     X, y, _ = problem(n=40)
     params = {"max_iter": 2, "tol": None, "random_state": 0, **params}
@@ -551,7 +551,7 @@ def test_a_fit_after_that_warning_as_an_error_is_computed_in_arrays(monkeypatch)
     from skcnn import _loops
 
     def fail(*args):
-        raise _loops.CompilationError from ValueError("no such instruction")
+        raise _compilation.CompilationError from ValueError("no such instruction")
 
     monkeypatch.setattr(_fast, "_reasons", [])
     monkeypatch.setattr(_loops, "run", fail)
