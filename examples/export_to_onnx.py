@@ -4,8 +4,7 @@ A trained network, served without Python
 
 A pipeline is trained on scikit-learn's digits and exported to ONNX, a file that runtimes for many
 languages and machines read. Here onnxruntime loads it, as a server would: its answers are compared
-with those of the pipeline, and the time of each. It needs
-``pip install "skcnn[onnx]" onnxruntime``.
+with those of the pipeline, and the time of each. It needs ``pip install onnx onnxruntime``.
 """
 
 import tempfile

@@ -10,7 +10,7 @@ of images, which may be larger than the memory, is learnt block by block with ``
 Run as it stands, this starts two workers on this computer. With an address it takes an
 existing cluster, whose workers have skcnn installed::
 
-    pip install "skcnn[distributed]"
+    pip install "dask[array,distributed]"
     python grid_search_on_dask.py
     python grid_search_on_dask.py tcp://scheduler:8786
 

@@ -19,7 +19,7 @@ from skcnn import ConvNetClassifier
 try:
     import matplotlib.pyplot as plt
 except ImportError:
-    raise SystemExit('For this example: pip install "skcnn[plot]"') from None
+    raise SystemExit("This example needs Matplotlib: pip install matplotlib") from None
 
 # %%
 # One dimension

@@ -540,7 +540,7 @@ def _axes(ax, shape, n_tiles, display):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(f'{display} needs Matplotlib: pip install "skcnn[plot]"') from error
+        raise ImportError(f"{display} needs Matplotlib: pip install matplotlib") from error
     if ax is None:
         side = 2 + sqrt(n_tiles) / 2
         size = side * shape[1] + 1, side * shape[0] + 0.5

@@ -53,7 +53,7 @@ def load_image_files(
     files that are in no subfolder. Anything else in a subfolder must be an image: JPEG, PNG, BMP,
     GIF, JPEG 2000, PPM, TIFF or WebP.
 
-    Needs Pillow: ``pip install "skcnn[images]"``.
+    Needs Pillow: ``pip install pillow``.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def load_image_files(
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError('load_image_files needs Pillow: pip install "skcnn[images]"') from error
+        raise ImportError("load_image_files needs Pillow: pip install pillow") from error
     container = os.fspath(container_path)
     target_names, paths, target = _list_files(container)
     with warnings.catch_warnings():

@@ -363,9 +363,7 @@ def _onnx():
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(
-            'Export to ONNX needs the package onnx: pip install "skcnn[onnx]"'
-        ) from error
+        raise ImportError("Export to ONNX needs the package onnx: pip install onnx") from error
     return onnx
 
 

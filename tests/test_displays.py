@@ -467,6 +467,6 @@ def test_without_matplotlib_the_error_names_the_extra(display, monkeypatch):
     model, X = fitted(20, 6, 6)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    message = rf'{display.__name__} needs Matplotlib: pip install "skcnn\[plot\]"'
+    message = f"{display.__name__} needs Matplotlib: pip install matplotlib"
     with pytest.raises(ImportError, match=message):
         draw(display, model, X)
