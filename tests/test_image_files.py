@@ -445,9 +445,9 @@ def test_a_wrong_path_is_named(path):
         load_image_files(path)
 
 
-def test_without_pillow_the_error_names_the_extra(container, monkeypatch):
+def test_without_pillow_the_error_says_what_to_install(container, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install .skcnn\[images\]"):
+    with pytest.raises(ImportError, match="pip install pillow"):
         load_image_files(container)
 
 
