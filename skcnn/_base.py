@@ -161,15 +161,17 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
     def _train(self, X, y, sample_weight, X_val=None, y_val=None, *, stream=False, **options):
         """Train as ``fit`` or, with ``stream``, as ``partial_fit``, and return self.
 
-        If the training fails, the estimator and the user's RandomState remain as they were. The
-        options are those of ``_set_targets``.
+        If the training fails, the estimator and the user's RandomState remain as they were, but
+        not the global generator of NumPy. The options are those of ``_set_targets``.
         """
         resume = (stream or self.warm_start) and hasattr(self, "filters_")
         context = self._init_callback_context(max_subtasks=1 if stream else int(self.max_iter))
         source = self._random_state if resume else check_random_state(self.random_state)
         with all_or_nothing(self) as (model, effects):
             callbacks = Callbacks(context, self, model, X, y, sample_weight)
-            model._random_state = copy.deepcopy(source)
+            # Other threads draw from the global generator too, so a copy would draw what they do.
+            is_global = source is check_random_state(None)
+            model._random_state = source if is_global else copy.deepcopy(source)
             if stream:
                 model._validate_params()  # _fit_context skips this once there is a model
             X, y = model._validate(X, y, reset=not resume)
@@ -191,7 +193,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 effects += [partial(getattr(model, name).extend, curves[name]) for name in curves]
             else:
                 vars(model).update(model._continued(curves))
-            if not isinstance(self.random_state, Integral):
+            if not (is_global or isinstance(self.random_state, Integral)):
                 # Draws came from a copy: the user's own RandomState is advanced at the end.
                 drawn = model._random_state.get_state(legacy=False)
                 effects.append(partial(source.set_state, drawn))

@@ -1,5 +1,7 @@
 """ConvNetClassifier: labels, class weights and probabilities."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -511,10 +513,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             self._set_labels(y.shape[1], resume, classes)
             return
         if stream:
-            _check_partial_fit_first_call(self, classes)
+            with ordered("classes"):
+                _check_partial_fit_first_call(self, classes)
         else:
-            check_classification_targets(y)
-            classes = np.unique(y)
+            with ordered("y"):
+                check_classification_targets(y)
+                classes = np.unique(y)
             if resume and not np.array_equal(classes, self.classes_):
                 raise ValueError(
                     f"y has the classes {classes.tolist()}, but the model to go on with has "
@@ -574,7 +578,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                     f"{y.shape} and the values {np.unique(y)[:5].tolist()}."
                 )
             return y.astype(np.intp)
-        check_classification_targets(y)
+        with ordered("y"):
+            check_classification_targets(y)
         unknown = {*np.unique(y).tolist()} - {*self.classes_.tolist()}
         if unknown:
             raise ValueError(
@@ -623,6 +628,17 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 f"class_weight={self.class_weight} must be finite weights of at least 0."
             )
         return weights
+
+
+@contextmanager
+def ordered(name: str) -> Iterator[None]:
+    """Raise the errors of labels that cannot be sorted with the name of the argument."""
+    try:
+        yield
+    except TypeError as error:
+        raise ValueError(
+            f"{name} has labels that cannot be sorted, {error}: make them all of one type."
+        ) from error
 
 
 def are_labels(y: Any) -> bool:

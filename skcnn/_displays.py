@@ -324,6 +324,7 @@ class FeatureMapDisplay:
                 f"and {blocks[0].shape}: there must be maps of one shape for each image."
             )
         is_byte = images.dtype == np.uint8
+        images = images.astype(float)  # differences of whole numbers could overflow
         of_images = (0, 255) if is_byte else (images.min(), images.max()), image_cmap
         of_maps = (0, max(A.max() for A in blocks) or 1.0), cmap
         self.axes_ = axes = _axes(ax, (n, 1 + len(blocks)), F, type(self).__name__)

@@ -208,7 +208,7 @@ def _read_header(path):
             width, height = image.size
             # Pillow swaps the sides of a TIFF itself; it would decode a PNG to look for EXIF data.
             has_exif = image.format != "TIFF" and not image.info.keys().isdisjoint({"exif", "xmp"})
-            is_turned = has_exif and image.getexif().get(0x0112, 1) >= 5
+            is_turned = has_exif and image.getexif().get(0x0112) in (5, 6, 7, 8)
             return (width, height) if is_turned else (height, width), None
     except UnidentifiedImageError:
         return None, "not an image of a supported format"
@@ -253,6 +253,7 @@ def _read_image(path, size, shape):
             converted = image
             if image.mode.startswith("I;16"):
                 levels = np.asarray(image).astype(np.uint32)
+                levels[levels == image.info.get("transparency")] = 65535
                 converted = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
             elif image.has_transparency_data:
                 opaque = image.convert("RGBA")

@@ -17,8 +17,8 @@ def flatten(X):
     Parameters
     ----------
     X : array-like
-        Rows, images (n, H, W) or images (n, H, W, C). Anything that is not three- or
-        four-dimensional is returned unchanged, for scikit-learn to validate.
+        Rows, images (n, H, W) or images (n, H, W, C). What has less than three dimensions is
+        returned unchanged, for scikit-learn to validate.
 
     Returns
     -------
@@ -30,10 +30,16 @@ def flatten(X):
     Raises
     ------
     ValueError
-        If ``X`` is a list of images of different shapes, or has dates or records as its values.
+        If ``X`` has more than four dimensions, is a list of images of different shapes, or has
+        dates or records as its values.
     """
     X = as_array(X)
     check_kind(X, "X")
+    if getattr(X, "ndim", 0) > 4:
+        raise ValueError(
+            f"X has the shape {tuple(X.shape)}: reshape it to images (n, H, W) or (n, H, W, C), or "
+            "to rows (n, n_features)."
+        )
     if not are_images(X):
         return X, None
     shape = tuple(X.shape[1:])

@@ -228,14 +228,23 @@ class Objective:
         X = take_rows(self._X, rows)
         X = X.toarray() if hasattr(X, "toarray") else X
         images = X.astype(self.theta.dtype).reshape(-1, *self._network.image_shape)
-        changed = np.asarray(self._augment(images, random_state))
-        if changed.shape != images.shape or not np.isfinite(changed).all():
+        returned, fault = self._augment(images, random_state), ""
+        try:
+            changed = np.asarray(returned)
+        except ValueError:
+            fault = "images of several shapes"
+        else:
+            if changed.shape != images.shape or changed.dtype.kind not in "biuf":
+                fault = f"an array with the shape {changed.shape} and the type {changed.dtype}"
+            elif not np.isfinite(changed).all():
+                fault = "NaN or infinite values"
+        if fault:
             raise ValueError(
-                f"augment must return finite images of the shape it is given, {images.shape}, but "
-                f"it returned an array of shape {changed.shape}"
-                f"{'' if changed.shape != images.shape else ' with NaN or infinite values'}."
+                "augment must return finite images of the shape that it is given, "
+                f"{images.shape}, but it returned {fault}."
             )
-        return changed.reshape(len(rows), -1).astype(self.theta.dtype, copy=False)
+        # A copy: it may be memory that the next call uses again.
+        return changed.reshape(len(rows), -1).astype(self.theta.dtype)
 
     def _chunk_size(self, batch_size):
         """Return the number of images to be visited in one call, a multiple of the batch size."""

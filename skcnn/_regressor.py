@@ -387,9 +387,15 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
                 f"{self._target_shape}: pass such a y, or call fit with warm_start=False."
             )
         try:
-            return y.reshape(len(y), -1).astype(np.float64)
-        except ValueError as error:
+            targets = y.reshape(len(y), -1).astype(np.float64)
+        except (TypeError, ValueError) as error:
             raise ValueError(f"y has targets that are not numbers: {error}.") from error
+        if not np.isfinite(targets).all():  # scikit-learn does not look into objects
+            raise ValueError(
+                "y has targets that are missing or infinite: leave these samples out, or fill the "
+                "gaps."
+            )
+        return targets
 
     def _weigh(self, y: Array, s: Array, stream: bool) -> Array:
         """Return the weights s of samples as they are."""

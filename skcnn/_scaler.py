@@ -279,10 +279,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
                 scaler._sample_shape = shape  # of X as it came: None for rows
                 scaler._fitted_with = copy.deepcopy({k: getattr(self, k) for k in _FIXED})
             if as_rows:
-                if not first_call:  # scikit-learn changes some of these in place
-                    for name in _STATISTICS:
-                        setattr(scaler, name, copy.copy(getattr(self, name)))
-                super(ImageScaler, scaler).partial_fit(rows, y, sample_weight)
+                _update_statistics(scaler, rows, y, sample_weight)
             else:
                 scaler._update_by_columns(rows, shape, sample_weight, first_call)
             scaler._check_finite("X" if sample_weight is None else "X or sample_weight")
@@ -302,7 +299,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, columns.shape[0] // rows.shape[0])
         scaler = self._scaler_of_columns()
-        scaler.partial_fit(columns, sample_weight=sample_weight)
+        _update_statistics(scaler, columns, None, sample_weight)
         for name in _STATISTICS:
             setattr(self, name, self._by_pixel(getattr(scaler, name)))
 
@@ -362,7 +359,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
             if hasattr(self, name):
                 statistic = getattr(self, name)
                 if np.ndim(statistic):
-                    statistic = self._columns(statistic.reshape(1, -1))[0].copy()
+                    statistic = self._columns(statistic.reshape(1, -1))[0]
                 setattr(scaler, name, statistic)
         return scaler
 
@@ -381,6 +378,30 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         if self.per == "pixel":
             return statistic.reshape(shape)
         return np.broadcast_to(statistic, shape).copy()
+
+
+def _update_statistics(
+    scaler: StandardScaler, rows: Any, y: Any, sample_weight: ArrayLike | None
+) -> None:
+    """Update a StandardScaler with more rows, of which a column may have no value.
+
+    scikit-learn combines the statistics of all rows before with those of the new ones by formulas
+    that divide by the number of values of each. Where one of them is 0, the statistics are the
+    other's.
+    """
+    before = {name: getattr(scaler, name) for name in _STATISTICS if hasattr(scaler, name)}
+    vars(scaler).update(copy.deepcopy(before))  # scikit-learn changes some of these in place
+    StandardScaler.partial_fit(scaler, rows, y, sample_weight)
+    counts = before.get("n_samples_seen_"), scaler.n_samples_seen_
+    if counts[0] is None or not any(isinstance(count, np.ndarray) for count in counts):
+        return
+    params = {name: getattr(scaler, name) for name in ("copy", "with_mean", "with_std")}
+    added = vars(StandardScaler(**params).fit(rows, sample_weight=sample_weight))
+    for name in ("mean_", "var_", "scale_"):
+        statistic = getattr(scaler, name)
+        if statistic is not None:
+            np.copyto(statistic, added[name], where=counts[0] == 0)
+            np.copyto(statistic, before[name], where=counts[1] == counts[0])
 
 
 # scikit-learn wraps the inherited fit_transform too.

@@ -160,12 +160,14 @@ class Monitor:
         if self.validation is not None:
             X, y, s = self.validation
             T = self.objective.outputs(X)
-            if not np.isfinite(T).all():
-                raise ValueError(
-                    "The network's outputs for the validation images overflow in epoch "
-                    f"{self.n_epochs}. Scale X_val as X is scaled{self._or_lower_eta()}."
-                )
             figures += self.objective.loss.report(T, y, s)
+            for name, values in (("X", T), ("y", figures)):
+                if not np.isfinite(values).all():
+                    raise ValueError(
+                        "The network's outputs for the validation images, or their loss, overflow "
+                        f"in epoch {self.n_epochs}. Scale {name}_val as {name} is scaled"
+                        f"{self._or_lower_eta()}."
+                    )
         for curve, figure in zip(self.curves.values(), figures):
             curve.append(figure)
         if self.model.verbose:

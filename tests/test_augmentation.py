@@ -124,6 +124,42 @@ def test_a_class_in_place_of_an_instance_is_refused(augment):
         ConvNetClassifier(augment=augment).fit(X, y)
 
 
+@pytest.mark.parametrize("batch_size", [4, 200])
+def test_an_augmentation_may_use_its_memory_again(batch_size):
+    class Noise:
+        memory = np.empty((200, 6, 6, 1))
+
+        def __call__(self, images, random_state):
+            out = self.memory[: len(images)]
+            return np.add(images, random_state.randn(*images.shape), out=out)
+
+    def fresh(images, random_state):
+        return noise(images, random_state).copy()
+
+    X, y, noise = images_of_shape(400, 6, 6), np.arange(400) % 2, Noise()
+    params = {"batch_size": batch_size, "max_iter": 2, "tol": None, "random_state": 0}
+    reused, copied = (ConvNetClassifier(augment=f, **params).fit(X, y) for f in (noise, fresh))
+    assert_array_equal(reused.filters_, copied.filters_)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda images: images[1:], r"the shape \(5, 3, 3, 1\) and the type float64"),
+        (lambda images: images + 1j, "the type complex128"),
+        (lambda images: images.astype(str), "the type <U"),
+        (lambda images: [*images[:-1], [1.0]], "images of several shapes"),
+        (lambda images: None, r"the shape \(\) and the type object"),
+        (lambda images: images * np.nan, "NaN or infinite values"),
+    ],
+)
+def test_what_an_augmentation_must_return(change, message):
+    X, y = images_of_shape(6, 3, 3), [0, 1] * 3
+    model = ConvNetClassifier(augment=lambda images, random_state: change(images))
+    with pytest.raises(ValueError, match=f"augment must return .* {message}"):
+        model.fit(X, y)
+
+
 # shift
 
 

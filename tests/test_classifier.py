@@ -5,6 +5,8 @@ import pickle
 import re
 import tracemalloc
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -384,6 +386,20 @@ def test_a_model_of_float32_stays_float32(scaled_digits):
     assert_allclose(model.initial_filters_, in_float64.initial_filters_, rtol=1e-6)
 
 
+@pytest.mark.parametrize("other", [None, 3])
+def test_labels_that_cannot_be_sorted_are_named(digits, other):
+    X, y = digits
+    classes = np.array(["a", other], dtype=object)
+    unordered = classes[(y != y[0]).astype(int)]
+    for call in (
+        lambda: short().fit(X, unordered),
+        lambda: short().partial_fit(X, y, classes=classes),
+        lambda: short().fit(X, y, X_val=X, y_val=unordered),
+    ):
+        with pytest.raises(ValueError, match="(y|classes) has labels that .*: make them all"):
+            call()
+
+
 @pytest.mark.parametrize(
     "labels",
     [
@@ -558,7 +574,7 @@ def with_value(X, value):
         (lambda X, y: {"X": with_value(X, np.inf)}, "Input X contains infinity"),
         (lambda X, y: {"X": X[:-1]}, "inconsistent numbers of samples"),
         (lambda X, y: {"X": X[0, 0]}, "Expected 2D array, got 1D array"),
-        (lambda X, y: {"X": X[..., None, None]}, "dim 5"),
+        (lambda X, y: {"X": X[..., None, None]}, "X has the shape .* reshape it to images"),
         (lambda X, y: {"y": np.ones(len(y))}, "at least two classes, but got one class: .*1.0"),
         (lambda X, y: {"y": np.linspace(0, 1, len(y))}, "Unknown label type: continuous"),
         (lambda X, y: {"sample_weight": np.zeros(len(y))}, "at least one non-zero"),
@@ -993,6 +1009,26 @@ def test_a_random_state_is_advanced_by_a_fit_and_not_by_a_failure(scaled_digits)
     assert rng.randint(1000) == reference.randint(1000)
 
 
+def test_networks_of_several_threads_differ_without_a_seed(scaled_digits):
+    def fit(_):
+        all_have_begun.wait()
+        return short(random_state=None, max_iter=20).fit(*scaled_digits)
+
+    all_have_begun = Barrier(4)
+    with ThreadPoolExecutor(4) as threads:
+        models = [*threads.map(fit, range(4))]
+    assert len({model.initial_filters_.tobytes() for model in models}) == 4
+
+
+def test_without_a_seed_the_draws_are_those_of_the_global_generator(scaled_digits):
+    np.random.seed(3)
+    model = short(random_state=None, max_iter=1).fit(*scaled_digits)
+    after = np.random.randint(1000)
+    random_state = np.random.RandomState(3)
+    assert_same_weights(short(random_state=random_state, max_iter=1).fit(*scaled_digits), model)
+    assert random_state.randint(1000) == after
+
+
 @pytest.mark.parametrize("bits", [np.random.MT19937, np.random.PCG64])
 def test_any_random_state_goes_on_after_a_fit(scaled_digits, bits):
     rng = np.random.RandomState(bits(0))
@@ -1226,7 +1262,9 @@ def test_values_that_overflow_in_validation_images_are_named(scaled_digits):
     for params in ({}, {"early_stopping": True}):
         model = short(**params).fit(X, y)
         before = pickle.dumps(vars(model))
-        with pytest.raises(ValueError, match="validation images overflow in epoch 1. Scale X_val"):
+        with pytest.raises(
+            ValueError, match="validation images.* overflow in epoch 1. Scale X_val"
+        ):
             model.fit(X, y, X_val=X * np.float32(1e37), y_val=y)
         assert pickle.dumps(vars(model)) == before
 

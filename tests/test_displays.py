@@ -207,6 +207,24 @@ def test_colour_images_are_scaled_for_the_screen(scale):
         assert_allclose(artist.get_array(), picture)
 
 
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int8", "bool"])
+@pytest.mark.parametrize("shape", [(20, 6, 6, 3), (20, 1, 12), (20, 1, 12, 2)], ids=str)
+def test_whole_numbers_are_drawn_like_the_same_floats(shape, dtype):
+    model, _ = fitted(*shape)
+    least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    X = np.random.RandomState(0).randint(least, most + 1, size=shape).astype(dtype)
+    displays = [FeatureMapDisplay.from_estimator(model, of[:2]) for of in (X, X.astype(float))]
+    images, as_floats = (display.artists_[:, 0] for display in displays)
+    for image, as_float in zip(images, as_floats):
+        if shape[1] == 1:
+            image, as_float = ([line.get_ydata() for line in of[0]] for of in (image, as_float))
+        else:
+            image, as_float = drawn(image), drawn(as_float)
+        assert_array_equal(image, as_float)
+    limits, of_floats = (display.axes_[0, 0].get_ylim() for display in displays)
+    assert limits == of_floats
+
+
 def test_channels_that_are_no_colours_are_beside_each_other():
     model, X = fitted(20, 6, 6, 2)
     picture = drawn(FeatureMapDisplay.from_estimator(model, X[:1]).artists_[0, 0])

@@ -58,6 +58,14 @@ def test_weights_act_as_repetitions(samples):
     assert_array_equal(np.unique(origin[held(X[origin], y[origin])]), rows)
 
 
+@pytest.mark.parametrize("factor", [1 / 3, 0.1, 0.7, 10 / 7])
+def test_the_scale_of_weights_does_not_matter(factor):
+    rng = np.random.RandomState(0)
+    for _ in range(300):  # in many of which a fraction is reached exactly
+        X, y, s = rng.rand(10, 3), np.zeros(10, int), rng.randint(1, 4, size=10)
+        assert_array_equal(held(X, y, s * factor), held(X, y, s))
+
+
 def test_copies_stay_together(samples):
     X, y = samples
     twice = np.r_[np.arange(1000), np.arange(1000)]

@@ -51,7 +51,7 @@ HOUSE = {
         *("_saving", "_threads", "_training", "_weights"),
     },
     "_classifier": {
-        *("numbers", "numpy", "sklearn"),
+        *("contextlib", "numbers", "numpy", "sklearn"),
         *("_availability", "_base", "_failure", "_losses"),
     },
     "_regressor": {"numpy", "scipy", "sklearn", "_availability", "_base", "_failure", "_losses"},

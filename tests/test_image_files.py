@@ -215,6 +215,11 @@ def test_sizes_are_those_of_upright_images(tmp_path):
     assert load_image_files(tmp_path).images.shape == (2, 8, 5, 3)
 
 
+@pytest.mark.parametrize("number", [0, 9])
+def test_an_orientation_without_a_meaning_is_that_of_an_upright_image(tmp_path, number):
+    assert_array_equal(load_one(tmp_path, RGB, exif=orientation(number)), RGB)
+
+
 def test_exif_data_after_the_pixels(tmp_path):
     save(RGB, tmp_path / "a" / "1.png", exif=orientation(6))
     path = tmp_path / "a" / "1.png"
@@ -278,6 +283,13 @@ def test_sixteen_bits(tmp_path, name, size):
     image = load_one(tmp_path, SIXTEEN, name, size=size, grey=True)
     assert_allclose(image, SIXTEEN / 257, atol=0.51)
     assert image[0, 0] == 0 and image[-1, -1] == 255
+
+
+def test_transparency_of_sixteen_bits(tmp_path):
+    image = Image.fromarray(SIXTEEN)
+    pixels = load_one(tmp_path, image, grey=True, transparency=int(SIXTEEN[2, 2]))
+    expected = np.where(SIXTEEN == SIXTEEN[2, 2], 255, SIXTEEN / 257)
+    assert_allclose(pixels, expected, atol=0.51)
 
 
 def test_sixteen_bits_of_the_other_byte_order(tmp_path):

@@ -20,12 +20,19 @@ def test_images_become_rows_without_a_copy(shape):
     assert_array_equal(rows.reshape(X.shape), X)
 
 
-@pytest.mark.parametrize("shape", [(6,), (6, 5), (6, 2, 2, 2, 2)])
+@pytest.mark.parametrize("shape", [(6,), (6, 5)])
 def test_other_arrays_are_left_to_scikit_learn(shape):
     X = np.zeros(shape)
     rows, found = flatten(X)
     assert rows is X
     assert found is None
+
+
+@pytest.mark.parametrize("estimator", [ConvNetClassifier(), ImageScaler()])
+def test_more_than_four_dimensions_are_refused(estimator):
+    X = np.zeros((6, 4, 4, 1, 2))
+    with pytest.raises(ValueError, match=r"X has the shape \(6, 4, 4, 1, 2\): .*\(n, H, W, C\)"):
+        estimator.fit(X, [0, 1] * 3)
 
 
 def test_nested_lists_are_images():

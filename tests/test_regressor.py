@@ -229,6 +229,8 @@ def test_float32_stays_float32():
     "y, message",
     [
         (np.full(60, np.nan), "Input y contains NaN"),
+        (np.array([None, *range(59)], dtype=object), "y has targets that are missing or infinite"),
+        (np.array([np.inf, *range(59)], dtype=object), "y has .* infinity|y has targets that are"),
         (np.array(["a"] * 60), "could not convert string to float|dtype"),
         (np.full(60, 1e300), r"Scale y \(TransformedTargetRegressor\) and the images"),
         (np.zeros((60, 2, 2)), "dim"),
@@ -241,6 +243,8 @@ def test_targets_that_cannot_be_learnt_are_refused(y, message):
     before = pickle.dumps(model)
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
+    with pytest.raises(ValueError, match=f"{message}|Scale y_val as y is scaled"):
+        model.fit(X, good, X_val=X, y_val=y)
     assert pickle.dumps(model) == before
 
 

@@ -335,6 +335,27 @@ def test_a_pixel_that_is_always_missing_has_no_statistics(images, per):
     assert np.isnan(scaler.mean_[1, 1]).all() == (per == "pixel")
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["rows", "sparse", "pixel", "channel"])
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_part_of_a_stream_may_have_no_value_of_a_pixel(missing, kind, weighted):
+    X = np.random.RandomState(0).randn(30, 2, 3, 2) + 1
+    X[10 * missing : 10 * (missing + 1), ..., 0] = np.nan
+    s = np.arange(30) % 4 if weighted else None
+    scaler = ImageScaler(per="channel" if kind == "channel" else "pixel")
+    if kind in ("rows", "sparse"):
+        X = X.reshape(30, -1)
+    if kind == "sparse":
+        X, scaler = csr_array(X), ImageScaler(with_mean=False)
+    whole = clone(scaler).fit(X, sample_weight=s)
+    for k in range(0, 30, 10):
+        of_part = None if s is None else s[k : k + 10]
+        scaler.partial_fit(X[k : k + 10], sample_weight=of_part)
+    assert_array_equal(scaler.n_samples_seen_, whole.n_samples_seen_)
+    for name in STATISTICS:
+        assert_allclose(getattr(scaler, name), getattr(whole, name), rtol=1e-12)
+
+
 @pytest.mark.parametrize("per", ["pixel", "channel"])
 def test_missing_values_are_disregarded_and_kept(images, per):
     images[3, 1, 1] = np.nan
