@@ -21,7 +21,7 @@ from ._network import Network, Parameters
 from ._objective import Objective, Pool
 from ._saving import Saved
 from ._threads import threads
-from ._training import CURVES, Callbacks, Monitor, Training, batch_size_for, curves_of
+from ._training import CURVES, Callbacks, Monitor, batch_size_for, curves_of, run_epochs, run_lbfgs
 from ._typing import Array, MaybeSparse
 from ._weights import check_sample_weight
 
@@ -296,14 +296,12 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         asked, found = self._layer_sizes(), {**self._sizes}
         if self.image_shape is not None:
             _images.check_image_shape(self.image_shape)
-            asked["image_shape"] = _images.with_channels(self.image_shape)
-            found["image_shape"] = _images.with_channels(self.image_shape_)
+            if _images.with_channels(self.image_shape) != _images.with_channels(self.image_shape_):
+                asked["image_shape"], found["image_shape"] = self.image_shape, self.image_shape_
         for name, value in asked.items():
             given, fitted = getattr(self, name), found[name]
             if value != fitted:
-                if name == "image_shape":
-                    fitted = self.image_shape_
-                elif not isinstance(given, (tuple, list)) and len({*fitted}) == 1:
+                if not isinstance(given, (tuple, list)) and len({*fitted}) == 1:
                     fitted = fitted[0]
                 raise ValueError(
                     f"{name}={given}, but the model to go on with has {name}={fitted}: set it "
@@ -436,11 +434,11 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 **self._fitted(parameters.values(), monitor.curves),
                 **self._continued(monitor.curves),
             }
-            training = Training(self, objective, monitor, callbacks, samples)
             if self.solver == "lbfgs":
-                converged = training.run_lbfgs(n_epochs, tol)
+                converged = run_lbfgs(monitor, callbacks, samples, n_epochs, tol)
             else:
-                converged = training.run_epochs(range(start, start + n_epochs), batch_size)
+                epochs = range(start, start + n_epochs)
+                converged = run_epochs(monitor, callbacks, samples, epochs, batch_size)
             monitor.finish()
         if not converged and tol is not None and n_epochs > 0:
             warnings.warn(

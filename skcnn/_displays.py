@@ -5,6 +5,7 @@ was fitted. Only ``plot`` needs Matplotlib.
 """
 
 import copy
+from dataclasses import KW_ONLY, dataclass
 from math import ceil, prod, sqrt
 from typing import Any
 
@@ -22,6 +23,7 @@ MOST_IMAGES = 32
 BETWEEN = 0.8  # grey level between pictures, since white is a value of a filter
 
 
+@dataclass(eq=False, repr=False)
 class FilterDisplay:
     """Filters of a convolution layer, as they were drawn at random and as they were learnt.
 
@@ -74,12 +76,10 @@ class FilterDisplay:
     <...>
     """
 
-    def __init__(
-        self, filters: Array, initial_filters: Array | None = None, *, layer: int = 0
-    ) -> None:
-        self.filters = filters
-        self.initial_filters = initial_filters
-        self.layer = layer
+    filters: Array
+    initial_filters: Array | None = None
+    _: KW_ONLY
+    layer: int = 0
 
     @classmethod
     def from_estimator(
@@ -164,6 +164,7 @@ class FilterDisplay:
         return self
 
 
+@dataclass(eq=False, repr=False)
 class FeatureMapDisplay:
     """Images, and the responses of a convolution layer to them before and after training.
 
@@ -217,18 +218,11 @@ class FeatureMapDisplay:
     <...>
     """
 
-    def __init__(
-        self,
-        images: Array,
-        feature_maps: Array,
-        initial_feature_maps: Array | None = None,
-        *,
-        layer: int = 0,
-    ) -> None:
-        self.images = images
-        self.feature_maps = feature_maps
-        self.initial_feature_maps = initial_feature_maps
-        self.layer = layer
+    images: Array
+    feature_maps: Array
+    initial_feature_maps: Array | None = None
+    _: KW_ONLY
+    layer: int = 0
 
     @classmethod
     def from_estimator(
@@ -350,6 +344,7 @@ class FeatureMapDisplay:
         return self
 
 
+@dataclass(eq=False, repr=False)
 class LossCurveDisplay:
     """Learning curves: loss and accuracy by epoch, on the training and the validation data.
 
@@ -391,20 +386,12 @@ class LossCurveDisplay:
     <...>
     """
 
-    def __init__(
-        self,
-        loss_curve: Array,
-        accuracy_curve: Array | None = None,
-        validation_loss_curve: Array | None = None,
-        validation_accuracy_curve: Array | None = None,
-        *,
-        loss_name: str = "loss",
-    ) -> None:
-        self.loss_curve = loss_curve
-        self.accuracy_curve = accuracy_curve
-        self.validation_loss_curve = validation_loss_curve
-        self.validation_accuracy_curve = validation_accuracy_curve
-        self.loss_name = loss_name
+    loss_curve: Array
+    accuracy_curve: Array | None = None
+    validation_loss_curve: Array | None = None
+    validation_accuracy_curve: Array | None = None
+    _: KW_ONLY
+    loss_name: str = "loss"
 
     @classmethod
     def from_estimator(

@@ -155,28 +155,29 @@ class Workspace:
         """Return T, an array (n, n_outputs), for n images."""
         T = np.empty((X.shape[0], self._network.n_outputs), self._dtype)
         nothing = self._nothing
-        for rows in self._chunks(X.shape[0]):
-            images = as_rows(X[rows], self._dtype)
-            data = _loops().Data(images, nothing, nothing.ravel(), np.arange(len(images)), nothing)
-            self._run(self._in_loops, data, T[rows], _loops().OUTPUTS, len(images))
+        self._visit(self._in_loops, _loops().OUTPUTS, X, nothing, nothing.ravel(), nothing, T)
         return T
 
     def gradient(self, X, Y, s, keep, T, out):
         """Write the outputs into T, and the gradient of the weighted loss, without penalty."""
         network = self._in_loops._replace(gradient=out)
-        for rows in self._chunks(X.shape[0]):
+        self._visit(network, _loops().GRADIENT, X, Y, s, self._layout.padded_inputs(keep), T)
+
+    def _visit(self, network, rule, X, Y, s, keep, T):
+        """Call the loops with all images in one batch, some of which are converted at a time."""
+        size = max(1, CHUNK_BYTES // (self._network.n_values * self._dtype.itemsize))
+        for start in range(0, len(T), size):
+            rows = slice(start, start + size)
             images = as_rows(X[rows], self._dtype)
-            of_rows = self._keep(None if keep is None else keep[rows])
-            data = _loops().Data(images, Y[rows], s[rows], np.arange(len(images)), of_rows)
-            n, is_first = len(images), rows.start == 0
-            self._run(network, data, T[rows], _loops().GRADIENT, n, overwrite=is_first)
+            data = _loops().Data(images, Y[rows], s[rows], np.arange(len(images)), keep[rows])
+            self._run(network, data, T[rows], rule, len(images), overwrite=start == 0)
 
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
         if not are_rows(X, self._dtype):
             X, Y, s = take_rows(X, rows), Y.take(rows, axis=0), s.take(rows)
             rows = np.arange(len(rows))
-        data = _loops().Data(as_rows(X, self._dtype), Y, s, rows, self._keep(keep))
+        data = _loops().Data(as_rows(X, self._dtype), Y, s, rows, self._layout.padded_inputs(keep))
         T = np.empty((len(rows), self._network.n_outputs), self._dtype)
         memory = np.zeros((len(solver.memory), self._layout.n_learnt), self._dtype)
         pairs = []
@@ -197,18 +198,6 @@ class Workspace:
         except CompilationError as failure:
             _go_without(failure.__cause__)
             raise
-
-    def _keep(self, keep):
-        """Return the factors for dropout in the layout of the inputs of the dense layers."""
-        if keep is None:
-            return self._nothing
-        return self._layout.padded_inputs(keep)
-
-    def _chunks(self, n):
-        """Yield slices of n images that are converted together."""
-        size = max(1, CHUNK_BYTES // (self._network.n_values * self._dtype.itemsize))
-        for start in range(0, n, size):
-            yield slice(start, min(start + size, n))
 
 
 def _n_together(network, dtype, n_images):

@@ -47,8 +47,7 @@ def hashes(X, key=b"", block_size=1024):
     digests = []
     for start in range(0, X.shape[0], block_size):
         block = X[start : start + block_size]
-        if hasattr(block, "toarray"):
-            block = block.toarray()
+        block = block.toarray() if hasattr(block, "toarray") else block
         block = block.astype(np.float64) + 0.0  # -0.0 is 0.0
         digests += [blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in block]
     return np.frombuffer(b"".join(digests), dtype=np.uint64)

@@ -42,6 +42,14 @@ class Convolution:
     pool : tuple
         Height and width of the pooling windows.
     out_shape : tuple (H', W', F)
+    fan_in : int
+        Number of values that a filter covers.
+    n_taps : int
+        Number of taps that are computed.
+    work : int
+        Number of multiplications in the response to an image.
+    n_block_values : int
+        Number of values in the arrays of a training, for an image.
 
     References
     ----------
@@ -59,27 +67,10 @@ class Convolution:
         self.pool = _pool(H, W, pool_size)
         self.out_shape = H // self.pool[0], W // self.pool[1], n_filters
         self.is_first = is_first
-
-    @property
-    def fan_in(self):
-        """Number of values that a filter covers."""
-        return prod(self.shapes[0][1:])
-
-    @property
-    def n_taps(self):
-        """Number of taps that are computed."""
-        return prod(self.kernel) * self.in_shape[2]
-
-    @property
-    def work(self):
-        """Number of multiplications in the response to an image."""
-        return prod(self.in_shape[:2]) * self.n_taps * self.n_filters
-
-    @property
-    def n_block_values(self):
-        """Number of values in the arrays of a training, for an image."""
-        H, W, _ = self.in_shape
-        return H * W * (self.n_taps + 4 * self.n_filters)
+        self.fan_in = prod(filter_shape) * C
+        self.n_taps = prod(self.kernel) * C
+        self.work = H * W * self.n_taps * n_filters
+        self.n_block_values = H * W * (self.n_taps + 4 * n_filters)
 
     def initial(self, random_state):
         """Draw W; b is 0."""
@@ -89,8 +80,6 @@ class Convolution:
 
     def live(self, W):
         """Return a view of the part of the filters that is computed, (F, *kernel, C)."""
-        if W.shape[1:3] == self.kernel:
-            return W
         rows, columns = (
             slice(side // 2 - part // 2, side // 2 - part // 2 + part)
             for side, part in zip(self.shapes[0][1:3], self.kernel)
@@ -167,7 +156,7 @@ class Dense:
     Parameters
     ----------
     in_shape : tuple
-        Shape of the input for an image: (n_in,), or (H', W', F) after a convolution layer.
+        Shape of the input for an image, (H', W', F); (1, 1, n_in) after a dense layer.
     n_outputs : int
     is_output : bool
         Whether it is the last layer, without ReLU and with initial values of standard deviation
@@ -186,12 +175,8 @@ class Dense:
         self.n_in, self.n_outputs = prod(in_shape), n_outputs
         self.is_output = is_output
         self.shapes = (n_outputs, self.n_in), (n_outputs,)
-        self.out_shape = (n_outputs,)
-
-    @property
-    def work(self):
-        """Number of multiplications for an image."""
-        return self.n_in * self.n_outputs
+        self.out_shape = 1, 1, n_outputs
+        self.work = self.n_in * n_outputs  # multiplications for an image
 
     def initial(self, random_state):
         """Draw V, as a matrix whose columns run over (row, column, filter); c is 0."""
@@ -204,17 +189,14 @@ class Dense:
 
         Columns of V run over (filter, row, column), the layout of the activations in memory.
         """
-        if len(self.in_shape) == 1:
-            return coef.T
         axes = coef.reshape(*self.in_shape, -1).transpose(3, 2, 0, 1)
         return axes.reshape(self.shapes[0])
 
     def to_coef(self, V):
         """The inverse of `from_coef`."""
-        if len(self.in_shape) == 1:
-            return V.T.copy()
         height, width, F = self.in_shape
-        return V.reshape(-1, F, height, width).transpose(2, 3, 1, 0).reshape(self.n_in, -1)
+        axes = V.reshape(-1, F, height, width).transpose(2, 3, 1, 0)
+        return np.ascontiguousarray(axes.reshape(self.n_in, -1))
 
     def workspace(self, n, pair, grads, *, has_dX):
         """Return the workspace for n images; that of the network adds A and dA."""
@@ -223,10 +205,10 @@ class Dense:
     def forward(self, work, keep):
         """Write the outputs A for inputs X, both with an image in each column.
 
-        ``keep`` is None or the factors for dropout, by which X is multiplied in place.
+        ``keep`` are the factors for dropout, if there are any, by which X is multiplied in place.
         """
         work.keep = keep
-        if keep is not None:
+        if keep.size:
             np.multiply(work.X, keep, out=work.X)
         _arrays.dense_forward(work.X, work.V, work.c, out=work.A)
         if not self.is_output:
@@ -237,7 +219,7 @@ class Dense:
         if not self.is_output:
             _arrays.relu_backward(work.dA, work.A)
         _arrays.dense_backward(work.dA, work.X, work.V, *work.grads, out_A=work.dX)
-        if work.dX is not None and work.keep is not None:
+        if work.dX is not None and work.keep.size:
             np.multiply(work.dX, work.keep, out=work.dX)
 
 

@@ -78,17 +78,16 @@ class Layout:
                     row, width = filters.size, len(taps)
                 elif array.ndim == 2 and k == len(self.filters):
                     row, width = self.a_row, self._width
+                    columns = slice(width)
                 rows = array.reshape(-1, width, copy=False)
                 packed_rows = packed[start : start + len(rows) * row].reshape(-1, row)
-                if array.ndim == 2:
-                    packed_rows = packed_rows[:, :width]
                 pairs.append((rows, taps, packed_rows, columns))
         return pairs
 
     def padded_inputs(self, keep):
-        """Return inputs of the dense layers, (n, n_inputs), in this layout."""
-        if self.a_row == self._width:
-            return keep
+        """Return inputs of the dense layers, (n, n_inputs) or none, in this layout."""
+        if self.a_row == self._width or not keep.size:
+            return keep.astype(self._parameters.vector.dtype, copy=False)  # `KEEP_ALL` is float64
         n, n_in = len(keep), self.n_in[0] // self.a_row * self._width
         first = np.zeros((n, self.n_in[0] // self.a_row, self.a_row), keep.dtype)
         first[..., : self._width] = keep[:, :n_in].reshape(n, -1, self._width)

@@ -279,37 +279,27 @@ def conv_forward(x, offsets, W, z, n_runs, length, x_stride, z_stride):
 @inner
 def conv_forward_one(inputs, offsets, w, z):
     """The same for one filter."""
+    zero = z.dtype.type(0)
     for k in range(0, offsets.size, 9):
         o, v = nine(offsets, k), nine(w, k)
-        if k == 0:
-            for i in range(z.size):
-                z[i] = response_of_nine(inputs, i, o, v)
-        else:
-            for i in range(z.size):
-                z[i] += response_of_nine(inputs, i, o, v)
+        for i in range(z.size):  # LLVM makes two loops of it, for the two cases of k
+            z[i] = response_of_nine(inputs, i, o, v) + (z[i] if k > 0 else zero)
 
 
 @inner
 def conv_forward_four(inputs, offsets, W, z):
     """The same for four filters."""
     z0, z1, z2, z3 = z
+    zero = z0.dtype.type(0)
     for k in range(0, offsets.size, 3):
         o = three(offsets, k)
         w0, w1, w2, w3 = three(W[0], k), three(W[1], k), three(W[2], k), three(W[3], k)
-        if k == 0:
-            for i in range(z0.size):
-                x = at_three(inputs, i, o)
-                z0[i] = response(w0, x)
-                z1[i] = response(w1, x)
-                z2[i] = response(w2, x)
-                z3[i] = response(w3, x)
-        else:
-            for i in range(z0.size):
-                x = at_three(inputs, i, o)
-                z0[i] += response(w0, x)
-                z1[i] += response(w1, x)
-                z2[i] += response(w2, x)
-                z3[i] += response(w3, x)
+        for i in range(z0.size):
+            x = at_three(inputs, i, o)
+            z0[i] = response(w0, x) + (z0[i] if k > 0 else zero)
+            z1[i] = response(w1, x) + (z1[i] if k > 0 else zero)
+            z2[i] = response(w2, x) + (z2[i] if k > 0 else zero)
+            z3[i] = response(w3, x) + (z3[i] if k > 0 else zero)
 
 
 @inner
@@ -328,24 +318,23 @@ def conv_backward(dz, origin, x, offsets, dW, length):
 
 
 @inner
+def add_three(sums, factor, x):
+    """Return three sums, to each of which factor * x is added."""
+    return sums[0] + factor * x[0], sums[1] + factor * x[1], sums[2] + factor * x[2]
+
+
+@inner
 def conv_backward_one(dz, inputs, offsets, dw):
     """The same for one filter."""
     zero = dz.dtype.type(0)
     for k in range(0, offsets.size, 9):
         o = nine(offsets, k)
-        d0 = d1 = d2 = d3 = d4 = d5 = d6 = d7 = d8 = zero
+        a = b = c = zero, zero, zero
         for i in range(dz.size):
-            q = np.uintp(i)
-            d0 += dz[i] * inputs[q + o[0]]
-            d1 += dz[i] * inputs[q + o[1]]
-            d2 += dz[i] * inputs[q + o[2]]
-            d3 += dz[i] * inputs[q + o[3]]
-            d4 += dz[i] * inputs[q + o[4]]
-            d5 += dz[i] * inputs[q + o[5]]
-            d6 += dz[i] * inputs[q + o[6]]
-            d7 += dz[i] * inputs[q + o[7]]
-            d8 += dz[i] * inputs[q + o[8]]
-        sums = d0, d1, d2, d3, d4, d5, d6, d7, d8
+            a = add_three(a, dz[i], at_three(inputs, i, o[:3]))
+            b = add_three(b, dz[i], at_three(inputs, i, o[3:6]))
+            c = add_three(c, dz[i], at_three(inputs, i, o[6:]))
+        sums = a + b + c
         for m in range(9):
             dw[k + m] += sums[m]
 
@@ -357,23 +346,12 @@ def conv_backward_four(dz, inputs, offsets, dW):
     zero = dz0.dtype.type(0)
     for k in range(0, offsets.size, 3):
         o = three(offsets, k)
-        a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = d0 = d1 = d2 = zero
+        a = b = c = d = zero, zero, zero
         for i in range(dz0.size):
-            x0, x1, x2 = at_three(inputs, i, o)
-            a, b, c, d = dz0[i], dz1[i], dz2[i], dz3[i]
-            a0 += a * x0
-            a1 += a * x1
-            a2 += a * x2
-            b0 += b * x0
-            b1 += b * x1
-            b2 += b * x2
-            c0 += c * x0
-            c1 += c * x1
-            c2 += c * x2
-            d0 += d * x0
-            d1 += d * x1
-            d2 += d * x2
-        sums = (a0, a1, a2), (b0, b1, b2), (c0, c1, c2), (d0, d1, d2)
+            x = at_three(inputs, i, o)
+            a, b = add_three(a, dz0[i], x), add_three(b, dz1[i], x)
+            c, d = add_three(c, dz2[i], x), add_three(d, dz3[i], x)
+        sums = a, b, c, d
         for f in range(FILTERS):
             for m in range(3):
                 dW[f, k + m] += sums[f][m]
@@ -467,8 +445,7 @@ def pool_forward(z, b, layer, best, a, winners):
     # column, then of two neighbouring columns from any column on, of four, of eight, up to the
     # width of a window. Each result is written to the one of two buffers that it is not made of.
     zeros = part(best, 0, length)
-    for j in range(length):
-        zeros[j] = zero
+    zeros[:] = zero
     for i in range(layer.H // layer.p):
         start, other = length, 3 * length
         x, x_offsets = part(z, i * layer.p * row, length), zeros
@@ -502,9 +479,7 @@ def pool_backward(da, a, winners, layer, dz):
     total = zero = a.dtype.type(0)
     m, row, length = layer.m, layer.row, layer.W * layer.m
     for i in range(layer.H):
-        to = part(dz, i * row, length)
-        for j in range(length):
-            to[j] = zero
+        part(dz, i * row, length)[:] = zero
     for i in range(layer.H // layer.p):
         of, outputs = part(da, i * layer.dA_row, layer.dA_row), part(a, i * layer.A_row, length)
         for j in range(layer.dA_row):
@@ -846,8 +821,7 @@ def visit(network, data, factor, T, start, stop, backward, overwrite):
         of, zero = network.reversal[k], vector.dtype.type(0)
         scratch[np.uintp(sizes.reversed + k)] = vector[np.uintp(of)] if of >= 0 else zero
     if backward and overwrite:
-        for k in range(sizes.n_zeroed):
-            gradient[k] = 0
+        part(gradient, 0, sizes.n_zeroed)[:] = 0
     for first in range(start, stop, sizes.n_together):
         n_images = min(sizes.n_together, stop - first)
         forward(network, data, T, first, n_images)

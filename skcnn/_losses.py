@@ -45,7 +45,7 @@ class LogLoss:
 
     def forward(self, T, y):
         """-log P[n, y_n] of each image, in nats."""
-        return -np.take_along_axis(self.log_probabilities(T), y[:, np.newaxis], axis=1)[:, 0]
+        return self.terms(T, y).sum(axis=1)
 
     def backward(self, T, Y, s):
         """dloss/dT = s * (P - Y), where s sums to one for the weighted mean; never clipped."""
@@ -53,8 +53,17 @@ class LogLoss:
         return (P - Y) * s[:, np.newaxis]
 
     def reported(self, T, y):
-        """The loss of each image as in scikit-learn's ``log_loss``, with P clipped."""
-        return clipped(self.forward(T, y))
+        """The loss of each image as in scikit-learn's ``log_loss``.
+
+        Each P is clipped at the machine epsilon of its dtype. So one hopeless image counts 36 nats
+        in float64, and not its logit of a thousand.
+        """
+        epsilon = np.finfo(T.dtype).eps
+        return np.clip(self.terms(T, y), -np.log1p(-epsilon), -np.log(epsilon)).sum(axis=1)
+
+    def terms(self, T, y):
+        """-log P of what is true of each image, (n, 1): its class, or each label, (n, n_labels)."""
+        return -np.take_along_axis(self.log_probabilities(T), y[:, np.newaxis], axis=1)
 
     def report(self, T, y, s):
         """Weighted means of the reported loss, in nats, and of accuracy."""
@@ -100,15 +109,8 @@ class LabelLogLoss(LogLoss):
         """Y: the labels themselves."""
         return y.astype(dtype, order="C")
 
-    def forward(self, T, y):
-        """-sum of log P where an image has a label, and of log(1 - P) where not, in nats."""
-        return self._of_labels(T, y).sum(axis=1)
-
-    def reported(self, T, y):
-        """The same, with each P clipped as in scikit-learn's ``log_loss``."""
-        return clipped(self._of_labels(T, y)).sum(axis=1)
-
-    def _of_labels(self, T, y):
+    def terms(self, T, y):
+        """-log P where an image has a label, and -log(1 - P) where not, in nats."""
         return -log_expit(np.where(y, T, -T))
 
     def probabilities(self, T):
@@ -158,12 +160,3 @@ class SquaredError:
     def report(self, T, y, s):
         """Weighted mean of the loss."""
         return (float(np.average(self.forward(T, y), weights=s)),)
-
-
-def clipped(losses):
-    """-log P for probabilities that are clipped at the machine epsilon of their dtype.
-
-    So one hopeless image counts 36 nats in float64, and not its logit of a thousand.
-    """
-    epsilon = np.finfo(losses.dtype).eps
-    return np.clip(losses, -np.log1p(-epsilon), -np.log(epsilon))

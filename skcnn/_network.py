@@ -14,6 +14,8 @@ CACHE_BYTES = 2**22
 LONG_RUN = 16
 MAX_BYTES = 2**24
 
+KEEP_ALL = np.empty((0, 0))  # no dropout: any slice of it has no elements either
+
 
 class Network:
     """Convolution layers, then dense layers.
@@ -34,6 +36,15 @@ class Network:
         The layers.
     layers : list
         All of them.
+    n_values, n_outputs : int
+        Number of values of an image, and of outputs for it.
+    n_dense_inputs : int
+        Number of inputs of all dense layers.
+    n_parameters : int
+    work : int
+        Number of multiplications in the outputs for an image.
+    n_block_values : int
+        Number of values in the workspace of a training, for an image.
     """
 
     def __init__(self, image_shape, n_filters, K, pool_size, hidden_layer_sizes, loss):
@@ -47,38 +58,12 @@ class Network:
             self.denses.append(Dense(shape, n_units, is_output=False))
             shape = self.denses[-1].out_shape
         self.denses.append(Dense(shape, loss.n_outputs, is_output=True))
-
-    @property
-    def layers(self):
-        return [*self.convolutions, *self.denses]
-
-    @property
-    def n_outputs(self):
-        return self.denses[-1].n_outputs
-
-    @property
-    def n_values(self):
-        """Number of values of an image."""
-        return prod(self.image_shape)
-
-    @property
-    def n_dense_inputs(self):
-        """Number of inputs of all dense layers."""
-        return sum(layer.n_in for layer in self.denses)
-
-    @property
-    def n_parameters(self):
-        return sum(prod(shape) for layer in self.layers for shape in layer.shapes)
-
-    @property
-    def work(self):
-        """Number of multiplications in the outputs for an image."""
-        return sum(layer.work for layer in self.layers)
-
-    @property
-    def n_block_values(self):
-        """Number of values in the workspace of a training, for an image."""
-        return sum(layer.n_block_values for layer in self.convolutions)
+        self.layers = [*self.convolutions, *self.denses]
+        self.n_values, self.n_outputs = prod(image_shape), loss.n_outputs
+        self.n_dense_inputs = sum(layer.n_in for layer in self.denses)
+        self.n_parameters = sum(prod(shape) for layer in self.layers for shape in layer.shapes)
+        self.work = sum(layer.work for layer in self.layers)
+        self.n_block_values = sum(layer.n_block_values for layer in self.convolutions)
 
     def initial(self, random_state, dtype):
         """Draw the initial parameters, a pair of weights and intercepts for each layer.
@@ -88,7 +73,7 @@ class Network:
         drawn = [layer.initial(random_state) for layer in self.layers]
         return [tuple(array.astype(dtype) for array in pair) for pair in drawn]
 
-    def forward(self, X, work, keep=None):
+    def forward(self, X, work, keep=KEEP_ALL):
         """Return T, an array (n_outputs, n), overwritten by the next call.
 
         Parameters
@@ -97,14 +82,14 @@ class Network:
             n images, rows of values of any numeric dtype.
         work : Workspace
             For n images.
-        keep : ndarray of shape (n, n_dense_inputs) or None
+        keep : ndarray of shape (n, n_dense_inputs), or without elements
             Factors of the inputs of the dense layers, for dropout.
         """
         self._convolve(X, work.of_convolutions, work)
         start = 0
         for layer, of_layer in work.of_denses:
             end = start + layer.n_in
-            layer.forward(of_layer, None if keep is None else keep[:, start:end].T)
+            layer.forward(of_layer, keep[:, start:end].T)
             start = end
         return work.T
 
@@ -210,26 +195,20 @@ class BlockWorkspace:
 
     def gradient(self, X, Y, s, keep, T, out):
         """Write the outputs into T, and the gradient of the weighted loss, without penalty."""
+        out.fill(0)
         for rows in self._blocks(len(Y)):
-            factors = None if keep is None else keep[rows]
-            self._visit(X[rows], Y[rows], s[rows], factors, T[rows])
-            if rows.start == 0:
-                out[...] = self._gradient
-            else:
-                out += self._gradient
+            out += self._visit(X[rows], Y[rows], s[rows], keep[rows], T[rows])
 
     def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
         """Take a step for every batch of some rows of the data, and return their outputs."""
         T = np.empty((len(rows), self._network.n_outputs), self._dtype)
-        sizes = np.full(len(rows), batch_size, self._dtype)  # of each row's batch
-        n_last = len(rows) % batch_size
-        sizes[len(rows) - n_last :] = n_last
+        starts = np.arange(len(rows)) // batch_size * batch_size  # of each row's batch
+        sizes = np.minimum(batch_size, len(rows) - starts).astype(self._dtype)
         Y, s = Y.take(rows, axis=0), s.take(rows) / sizes
         for start in range(0, len(rows), batch_size):
             batch = slice(start, start + batch_size)
             some = rows[batch]
-            factors = None if keep is None else keep[batch]
-            of_rows = Y[batch], s[batch], factors, T[batch]
+            of_rows = Y[batch], s[batch], keep[batch], T[batch]
             images = take_rows(X, some)
             if len(some) <= self._block_size:
                 gradient = self._visit(images, *of_rows)
@@ -254,11 +233,9 @@ class BlockWorkspace:
         if key not in self._workspaces:
             if len(self._workspaces) == 2:
                 del self._workspaces[next(iter(self._workspaces))]
-            pairs = self._parameters.pairs
-            grads = [(None, None)] * len(pairs)  # predictions need no gradients
-            if training:
-                grads = self._parameters.views(self._gradient)
-            self._workspaces[key] = Workspace(self._network, n, pairs, grads)
+            # Predictions need no gradients.
+            grads = self._parameters.views(self._gradient if training else self._gradient[:0])
+            self._workspaces[key] = Workspace(self._network, n, self._parameters.pairs, grads)
         return self._workspaces[key]
 
     def _blocks(self, n):
@@ -320,25 +297,19 @@ class Parameters:
     def __init__(self, network, values, freeze=None, fit_intercept=True):
         self._shapes = [layer.shapes for layer in network.layers]
         self.learnt = [
-            (layer.kind != freeze, layer.kind != freeze and fit_intercept)
+            (layer.kind != freeze, layer.kind != freeze and bool(fit_intercept))
             for layer in network.layers
         ]
-        sizes = [tuple(map(prod, shapes)) for shapes in self._shapes]
-        self.starts = [[0, 0] for _ in sizes]
-        position = 0
-        for learnt in (True, False):
-            for k, m in np.ndindex(len(sizes), 2):
-                if self.learnt[k][m] is learnt:
-                    self.starts[k][m] = position
-                    position += sizes[k][m]
-            if learnt:
-                self._n_learnt = position
-        self.vector = np.zeros(position, values[0][0].dtype)
-        self.theta = self.vector[: self._n_learnt]
+        learnt = np.array(self.learnt)
+        sizes = np.array([[prod(shape) for shape in shapes] for shapes in self._shapes])
+        order = np.argsort(~learnt, axis=None, kind="stable")  # of the arrays in the vector
+        self.starts = np.empty_like(sizes)
+        self.starts.flat[order] = np.cumsum(sizes.flat[order]) - sizes.flat[order]
+        self.vector = np.zeros(sizes.sum(), values[0][0].dtype)
+        self.theta = self.vector[: sizes[learnt].sum()]
         self.pairs = self.views(self.vector)
-        for pair, given in zip(self.pairs, values):
-            for m in (0, 1) if fit_intercept else (0,):
-                pair[m][...] = given[m]
+        for (weights, intercepts), (W, b) in zip(self.pairs, values):
+            weights[...], intercepts[...] = W, b if fit_intercept else 0
 
     def new_gradient(self):
         """Return a vector for the gradient, of zeros, which take no memory until they are used."""

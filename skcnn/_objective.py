@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from . import _fast
 from ._compilation import CompilationError
 from ._holdout import hashes
-from ._network import BlockWorkspace, equal_slices, smallest_block, take_rows
+from ._network import KEEP_ALL, BlockWorkspace, equal_slices, smallest_block, take_rows
 
 # A part is worth a thread from two million multiplications on, a few tenths of a millisecond; from
 # twice as many for whole arrays whose blocks have less than a million, between which threads wait
@@ -51,7 +51,6 @@ class Pool:
         self._smallest_part = smallest_block(network, dtype)
         few = not self.compiled and self._smallest_part * network.work < BLOCK_WORK
         self._part_work = 2 * PART_WORK if few else PART_WORK
-        self._parts = {}
         self._largest = max(part.stop - part.start for part in self.parts(batch_size))
         self._packed = _fast.Packed(network, parameters, self._largest) if self.compiled else None
         # One for each thread: with arrays in another core's cache, a batch took three times as long
@@ -60,13 +59,10 @@ class Pool:
 
     def parts(self, n):
         """Return the parts of a batch of n images, as slices."""
-        if n in self._parts:
-            return self._parts[n]
         work = n * self.network.work
         n_parts = max(1, min(MAX_PARTS, n // self._smallest_part, work // self._part_work))
         n_parts = 2 ** (n_parts.bit_length() - 1)  # five parts would leave one of two threads idle
-        self._parts[n] = equal_slices(n, n_parts)
-        return self._parts[n]
+        return equal_slices(n, n_parts)
 
     def compute(self, function, *tasks):
         """Return the results of ``function(workspace, *task)`` for each task, in their order."""
@@ -114,9 +110,8 @@ class Pool:
             if number not in self._gradients:
                 new = self._packed if self.compiled else self.parameters
                 self._gradients[number] = new.new_gradient()
-            of_rows = None if keep is None else keep[rows]
             out = self._gradients[number]
-            workspace.gradient(X.part(rows), Y[rows], s[rows], of_rows, T[rows], out)
+            workspace.gradient(X.part(rows), Y[rows], s[rows], keep[rows], T[rows], out)
 
         self.compute(of_part, range(len(parts)), parts)
         total = self._gradients[0]
@@ -206,7 +201,7 @@ class Objective:
         masks = Masks(self._dropout, self._network.n_dense_inputs, self.theta.dtype, seed)
         in_parts = len(self._pool.parts(batch_size)) > 1
         for rows in pieces(order, batch_size if in_parts else self._chunk_size(batch_size)):
-            keep = masks.of(self._hashes[rows]) if self._dropout else None
+            keep = masks.of(self._hashes[rows]) if self._dropout else KEEP_ALL
             X, Y, s, some = self._X, self._Y, self._s, rows
             if self._augment is not None:
                 X = np.concatenate(
@@ -256,7 +251,7 @@ class Objective:
             size = min(size, COMPILED_CHUNK_BYTES // (values * self.theta.itemsize))
         return max(1, size // batch_size) * batch_size
 
-    def _gradient(self, X, Y, s, keep=None):
+    def _gradient(self, X, Y, s, keep=KEEP_ALL):
         """Return the gradient at theta of the loss, weighted by s, and of the penalty."""
         T = np.empty((len(Y), self._network.n_outputs), self.theta.dtype)
         gradient = self._pool.gradient(X, Y, s, keep, T)

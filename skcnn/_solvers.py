@@ -224,7 +224,7 @@ class Plateau:
     """
 
     def __init__(self, tol, patience):
-        self.tol = tol
+        self.tol = -np.inf if tol is None else tol  # then every loss is an improvement
         self.patience = patience
         self.best = np.inf
         self.epochs_without_improvement = 0
@@ -234,8 +234,6 @@ class Plateau:
 
         After a plateau the count starts again.
         """
-        if self.tol is None:
-            return False
         improved = loss <= self.best - self.tol
         self.epochs_without_improvement = 0 if improved else self.epochs_without_improvement + 1
         self.best = min(self.best, loss)

@@ -13,80 +13,66 @@ def curves_of(loss, validation):
     return {f"{part}{figure}_curve_": [] for part in parts for figure in loss.figures}
 
 
-class Training:
-    """The epochs of a training.
+def run_lbfgs(monitor, callbacks, samples, n_epochs, tol):
+    """Run L-BFGS on some samples, and return whether it converged before n_epochs."""
+    objective = monitor.objective
 
-    Parameters
-    ----------
-    model : estimator
-        Its parameters are read. It keeps the random draws and the state of the solver, with which
-        the next call of ``partial_fit`` goes on.
-    objective : Objective
-    monitor : Monitor
-    callbacks : Callbacks
-    samples : ndarray of int
-        Indices of the samples to visit.
+    def loss_and_gradient(theta):
+        callbacks.begin_epoch()
+        return objective.loss_and_gradient(theta)
+
+    def after_iteration():
+        has_plateaued = monitor.after_epoch(samples)
+        return callbacks.end_epoch() or has_plateaued
+
+    if n_epochs == 0:
+        return False
+    if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
+        monitor.diverged()
+    return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
+
+
+def run_epochs(monitor, callbacks, samples, epochs, batch_size):
+    """Run epochs of a stochastic solver, and return whether it stopped before the last.
+
+    The model keeps the random draws and the state of the solver, with which the next call of
+    ``partial_fit`` goes on.
     """
+    model, objective = monitor.model, monitor.objective
+    random_state = model._random_state
+    settings, solver = stochastic_solver(model, objective.theta)
+    if model.dropout and not hasattr(model, "_seed"):
+        model._seed = random_state.randint(2**31)
+    period = max(1, int(model.max_iter))
+    rate = _solvers.LearningRate(model.learning_rate, float(model.eta), period)
+    stop = False
+    for epoch in epochs:
+        callbacks.begin_epoch()
+        order = samples[_solvers.draw_order(len(samples), model.sampling, random_state)]
+        seed = (model._seed, model.n_iter_ + epoch - epochs.start) if model.dropout else None
+        objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed, random_state)
+        # Where the moments of Adam overflow, its steps are 0, and theta does not show it.
+        is_finite = np.isfinite(solver.memory).all()
+        has_plateaued = monitor.after_epoch(order, is_finite)
+        stop = callbacks.end_epoch() or (has_plateaued and not rate.lower())
+        if stop:
+            break
+    model._solver = settings, solver.t, solver.memory
+    return stop
 
-    def __init__(self, model, objective, monitor, callbacks, samples):
-        self._model, self._objective, self._samples = model, objective, samples
-        self._monitor, self._callbacks = monitor, callbacks
 
-    def run_lbfgs(self, n_epochs, tol):
-        """Run L-BFGS on all samples, and return whether it converged before n_epochs."""
-        objective, monitor, callbacks = self._objective, self._monitor, self._callbacks
+def stochastic_solver(model, theta):
+    """Return the settings of a solver, and the solver.
 
-        def loss_and_gradient(theta):
-            callbacks.begin_epoch()
-            return objective.loss_and_gradient(theta)
-
-        def after_iteration():
-            has_plateaued = monitor.after_epoch(self._samples)
-            return callbacks.end_epoch() or has_plateaued
-
-        if n_epochs == 0:
-            return False
-        if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
-            monitor.diverged()
-        return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
-
-    def run_epochs(self, epochs, batch_size):
-        """Run epochs of a stochastic solver, and return whether it stopped before the last."""
-        model, objective, samples = self._model, self._objective, self._samples
-        random_state = model._random_state
-        settings, solver = self._stochastic_solver()
-        if model.dropout and not hasattr(model, "_seed"):
-            model._seed = random_state.randint(2**31)
-        period = max(1, int(model.max_iter))
-        rate = _solvers.LearningRate(model.learning_rate, float(model.eta), period)
-        stop = False
-        for epoch in epochs:
-            self._callbacks.begin_epoch()
-            order = samples[_solvers.draw_order(len(samples), model.sampling, random_state)]
-            seed = (model._seed, model.n_iter_ + epoch - epochs.start) if model.dropout else None
-            objective.run_epoch(solver, order, batch_size, rate.at(epoch), seed, random_state)
-            # Where the moments of Adam overflow, its steps are 0, and theta does not show it.
-            is_finite = np.isfinite(solver.memory).all()
-            has_plateaued = self._monitor.after_epoch(order, is_finite)
-            stop = self._callbacks.end_epoch() or (has_plateaued and not rate.lower())
-            if stop:
-                break
-        model._solver = settings, solver.t, solver.memory
-        return stop
-
-    def _stochastic_solver(self):
-        """Return the settings of a solver, and the solver.
-
-        It resumes the state of the last call if the settings are the same.
-        """
-        model, theta = self._model, self._objective.theta
-        sgd = model.solver == "sgd"
-        solver = _solvers.SGD(theta, float(model.momentum)) if sgd else _solvers.Adam(theta)
-        settings = model.solver, sgd and model.momentum, model.freeze, model.fit_intercept
-        last_settings, *state = getattr(model, "_solver", (None,))
-        if settings == last_settings:
-            solver.t, solver.memory[...] = state
-        return settings, solver
+    It resumes the state of the last call if the settings are the same.
+    """
+    sgd = model.solver == "sgd"
+    solver = _solvers.SGD(theta, float(model.momentum)) if sgd else _solvers.Adam(theta)
+    settings = model.solver, sgd and model.momentum, model.freeze, model.fit_intercept
+    last_settings, *state = getattr(model, "_solver", (None,))
+    if settings == last_settings:
+        solver.t, solver.memory[...] = state
+    return settings, solver
 
 
 def batch_size_for(model, n_samples):
@@ -263,10 +249,7 @@ class Callbacks:
         self._end(self._training)
 
     def _end(self, task):
-        return task.call_on_fit_task_end(
-            **self._arguments, reconstruction_attributes=self._attributes
-        )
+        def attributes():  # those that scikit-learn sets on a copy of the estimator: all of them
+            return {"__dict__": {**vars(self._model), **self.fitted()}}
 
-    def _attributes(self):
-        """Return the attributes that scikit-learn sets on a copy of the estimator: all of them."""
-        return {"__dict__": {**vars(self._model), **self.fitted()}}
+        return task.call_on_fit_task_end(**self._arguments, reconstruction_attributes=attributes)

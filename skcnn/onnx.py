@@ -269,8 +269,7 @@ class _PartOfGraph(_Graph):
         return self._scope.get_unique_variable_name(f"skcnn_{prefix}")
 
     def _add_node(self, operator, inputs, out, attributes):
-        name = self._scope.get_unique_operator_name(operator)
-        self._container.add_node(operator, inputs, [out], name=name, **attributes)
+        self._container.add_node(operator, inputs, [out], name=out, **attributes)
 
     def _add_constant(self, name, array):
         kind = _onnx().helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -1048,3 +1048,16 @@ def test_a_failed_call_leaves_the_model(kernels, method, dropout):
     assert_same_weights(model, short(dropout=dropout).fit(X, y))
     others = short(dropout=dropout).fit(X, y).partial_fit(X, y)
     assert_same_weights(model.partial_fit(X, y), others)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_switch_may_be_a_bool_of_numpy(kernels, value):
+    X, y = np.random.RandomState(0).randn(40, 6, 6), np.arange(40) % 2
+    params = {"n_filters": (2, 3), "hidden_layer_sizes": (4,)}
+    model, as_numpy = (
+        short(fit_intercept=kind(value), **params).fit(X, y) for kind in (bool, np.bool_)
+    )
+    assert model.intercepts_[0].any() == value
+    for name in ("filters_", "filter_intercept_", "coefs_", "intercepts_"):
+        for array, other in zip(getattr(model, name), getattr(as_numpy, name)):
+            assert_array_equal(array, other)

@@ -60,7 +60,8 @@ HOUSE = {
         *("_documentation", "_failure", "_images", "_saving", "_weights"),
     },
     "_displays": {
-        *("copy", "math", "numpy", "sklearn", "matplotlib", "_base", "_images", "_training"),
+        *("copy", "dataclasses", "math", "numpy", "sklearn", "matplotlib"),
+        *("_base", "_images", "_training"),
     },
     "_progress": {"contextlib", "sys"},
     "_download": {

@@ -82,7 +82,7 @@ def test_initial_filters(is_first, expected):
 
 @pytest.mark.parametrize("is_output, expected", [(True, 1 / 20), (False, np.sqrt(2 / 400))])
 def test_initial_dense_weights(is_output, expected):
-    layer = Dense((400,), 50, is_output=is_output)
+    layer = Dense((1, 1, 400), 50, is_output=is_output)
     V, c = layer.initial(np.random.RandomState(0))
     assert_array_equal(c, 0)
     assert_array_equal(V, np.random.RandomState(0).normal(0, expected, size=(50, 400)))
@@ -96,7 +96,7 @@ def test_dense_weights_in_the_order_of_scikit_learn():
     as_activations = V.reshape(5, 4, 2, 3).transpose(2, 3, 1, 0)  # columns of V: (filter, pixel)
     assert_array_equal(coef.reshape(2, 3, 4, 5), as_activations)
     assert_array_equal(layer.from_coef(coef), V)
-    hidden = Dense((7,), 3, is_output=False)
+    hidden = Dense((1, 1, 7), 3, is_output=False)
     V = np.arange(21.0).reshape(3, 7)
     assert_array_equal(hidden.to_coef(V), V.T)
     assert_array_equal(hidden.from_coef(V.T), V)

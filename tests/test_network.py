@@ -49,7 +49,7 @@ def test_gradients_agree_with_central_differences(sizes, dropout, freeze):
     network, parameters = random_network(sizes, freeze=freeze)
     rng, n = np.random.RandomState(1), 4
     X, y, s = rng.randn(n, *network.image_shape), rng.randint(3, size=n), rng.rand(n)
-    keep = (rng.rand(n, network.n_dense_inputs) < 0.7) / 0.7 if dropout else None
+    keep = (rng.rand(n, network.n_dense_inputs) < 0.7) / 0.7 if dropout else np.empty((0, 0))
     Y, T = network.loss.targets(y, float), np.empty((n, 3))
     workspace = BlockWorkspace(network, parameters)
     theta, differences = parameters.theta.copy(), []
@@ -111,7 +111,7 @@ def test_blocks_of_images_add_up(monkeypatch, n):
         monkeypatch.setattr(_network, "block_size", lambda *args, size=size: size)
         workspace, T = BlockWorkspace(network, parameters), np.empty((n, 3))
         gradient = parameters.new_gradient()
-        workspace.gradient(X, Y, s, None, T, out=gradient)
+        workspace.gradient(X, Y, s, np.empty((0, 0)), T, out=gradient)
         results.append([gradient, T, workspace.outputs(X), workspace.feature_maps(X, 1)])
     for whole, divided in zip(*results):
         assert_allclose(divided, whole, atol=1e-12)

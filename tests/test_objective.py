@@ -95,7 +95,7 @@ def test_an_epoch_is_a_step_for_each_batch_in_order(dropout):
     slow = objective_of(network, parameters, dropout=dropout)
     masks = Masks(dropout, network.n_dense_inputs, slow.theta.dtype, (3, 1))
     for rows in np.split(order, [2, 4]):
-        keep = masks.of(slow._hashes[rows]) if dropout else None
+        keep = masks.of(slow._hashes[rows]) if dropout else np.empty((0, 0))
         X, s = Selection(slow._X, rows), slow._s[rows] / len(rows)
         gradient = slow._gradient(X, slow._Y[rows], s, keep)
         slow.theta[...] -= 0.05 * gradient
