@@ -205,6 +205,8 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
 
         Rows are neither converted nor copied: that is done a batch at a time.
         """
+        if not reset:
+            _images.check_batch(X, self.image_shape_)
         X, shape = _images.flatten(X)
         if not reset and shape is not None:
             _images.check_shape(shape, self.image_shape_, self)

@@ -45,9 +45,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     pool_size : int or "global", or tuple or list of these, default=1
         Side of the max-pooling windows, in pixels: one value for all convolution layers, or one
         for each. 1: no pooling; "global": one window, the whole image. Pixels at the right and
-        lower edges that do not fill a window are dropped. Where a window is larger than the image
-        along an axis, windows are at most half as high and half as wide as the image, and at least
-        one pixel: a signal is pooled along its length.
+        lower edges that do not fill a window are dropped. Where a window would be higher or wider
+        than the image, it is at most H // 2 pixels high and W // 2 wide, and at least one: a
+        signal is pooled along its length.
 
     hidden_layer_sizes : int, or tuple or list of int, default=()
         Number of units of each dense layer between the last convolution layer and the output.
@@ -80,9 +80,10 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     learning_rate : {"constant", "adaptive", "cosine"}, default="constant"
         Schedule of the learning rate over the epochs. "constant" is ``eta``; "adaptive" divides it
-        by 5 whenever training would stop by ``tol`` and ``n_iter_no_change``, and stops for good
-        below 1e-6; "cosine" takes it from ``eta`` towards 0 in ``max_iter`` epochs, each call of
-        :meth:`partial_fit` being one, along half a cosine, and then starts again [3]_.
+        by 5 whenever training would stop by ``tol`` and ``n_iter_no_change``, so that it needs a
+        ``tol``, and stops for good below 1e-6; "cosine" takes it from ``eta`` towards 0 in
+        ``max_iter`` epochs, each call of :meth:`partial_fit` being one, along half a cosine, and
+        then starts again [3]_.
 
     momentum : float, default=0.0
         Momentum coefficient of solver "sgd", at least 0 and less than 1.
@@ -120,7 +121,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, ``{label: weight}``, by which those of their samples are
-        multiplied; "balanced" makes all classes weigh the same.
+        multiplied, 1 for classes that it does not name; "balanced" makes all classes weigh the
+        same.
 
     warm_start : bool, default=False
         If True, :meth:`fit` starts from the weights it finds, goes on with the random draws and
@@ -186,15 +188,16 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Smallest value of ``loss_curve_``; nan before the first epoch.
 
     loss_curve_ : list of float, of length ``n_iter_``
-        Log-loss, in nats, without the penalty: the mean over an epoch, each sample as it is
-        visited, before its update. With solver "lbfgs" it is that after each iteration.
+        Log-loss, in nats, without the penalty: the mean over an epoch, weighted by the weights of
+        samples and classes, each sample as it is visited, before its update. With solver "lbfgs"
+        it is that after each iteration.
 
     accuracy_curve_ : list of float, of length ``n_iter_``
         Accuracy, likewise.
 
     validation_loss_curve_, validation_accuracy_curve_ : list of float
-        Log-loss and accuracy on ``X_val``, ``y_val``, or what was held out, after each epoch
-        that had any of these.
+        Log-loss and accuracy on ``X_val``, ``y_val``, all of whose samples weigh the same, or on
+        what was held out, with its weights, after each epoch that had any of these.
 
     See Also
     --------
@@ -376,9 +379,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     ) -> Self:
         """Train for one epoch on some samples.
 
-        The state of the solver and of the random draws carries over from call to call, so that
-        with ``sampling="sequential"`` m calls on the same data give what ``fit`` gives in m epochs,
-        with dropout too.
+        The state of the solver and of the random draws carries over from call to call, so that m
+        calls on the same data give what ``fit`` gives in m epochs.
 
         Parameters
         ----------

@@ -495,7 +495,8 @@ def _network_of(estimator, display):
         raise TypeError(
             f"{display.__name__} takes a ConvNetClassifier, a ConvNetRegressor or a Pipeline that "
             f"ends in one, not {type(network).__name__}: pass the fitted network itself, such as "
-            "the best_estimator_ of a search or model[-1] of a pipeline."
+            "the best_estimator_ of a search, model[-1] of a pipeline, or the regressor_ of a "
+            "TransformedTargetRegressor."
         )
     check_is_fitted(network)
     return network

@@ -169,6 +169,13 @@ def check_shape(shape, fitted_shape, estimator):
         )
 
 
+def check_batch(X, fitted_shape):
+    """Refuse one image where several are expected."""
+    shape = getattr(X, "shape", None)
+    if shape == fitted_shape and shape is not None and shape[0] > 1:
+        raise ValueError(f"X has the shape of one image, {shape}: pass X[np.newaxis].")
+
+
 def check_order(shape):
     """Refuse square images of three or four channels whose channels come first."""
     if len(shape) == 3 and shape[0] in (1, 3, 4) and shape[1] == shape[2] > 4:

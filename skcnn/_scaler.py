@@ -60,8 +60,9 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         every channel. Rows have one channel, unless ``image_shape`` has more.
 
     image_shape : tuple or list (H, W) or (H, W, C), or None, default=None
-        Shape of the images that rows hold. None: the shape of the images of X, and rows remain
-        rows.
+        Shape of the images that rows hold, and (1, L, C) for signals of shape (n_samples, L, C),
+        which are otherwise taken for images of one channel. None: the shape of the images of X, and
+        rows remain rows.
 
     copy : bool, default=True
         If False, scale in place where possible.
@@ -321,6 +322,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
 
     def _map(self, method: Any, X: MaybeSparse, copy: bool | None) -> Any:
         """Return X, rows or images, as a method of StandardScaler maps it."""
+        _images.check_batch(X, getattr(self, "image_shape_", None))
         rows, shape = _images.flatten(X)
         self._check_fitted_for(shape)
         copy = self.copy if copy is None else copy

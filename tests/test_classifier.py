@@ -99,11 +99,12 @@ def test_same_seed_gives_the_same_weights_to_the_bit(scaled_digits, solver, samp
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement", "sequential"])
 @pytest.mark.parametrize("batch_size", ["auto", 1, 50])
-def test_fit_is_as_many_partial_fits(scaled_digits, solver, batch_size):
+def test_fit_is_as_many_partial_fits(scaled_digits, solver, sampling, batch_size):
     X, y = scaled_digits
     weight = np.random.RandomState(0).randint(0, 4, size=len(y))
-    params = {"solver": solver, "sampling": "sequential", "batch_size": batch_size}
+    params = {"solver": solver, "sampling": sampling, "batch_size": batch_size}
     whole = short(**params, max_iter=4).fit(X, y, weight)
     stepwise = short(**params)
     for _ in range(4):

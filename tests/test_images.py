@@ -28,6 +28,24 @@ def test_other_arrays_are_left_to_scikit_learn(shape):
     assert found is None
 
 
+@pytest.mark.parametrize("shape", [(4, 5), (5, 5), (5, 4, 3)])
+@pytest.mark.parametrize(
+    "estimator, method",
+    [
+        (ConvNetClassifier(max_iter=1, tol=None), "predict"),
+        (ConvNetRegressor(max_iter=1, tol=None), "partial_fit"),
+        (ImageScaler(), "transform"),
+    ],
+)
+def test_one_image_in_place_of_several_is_refused(estimator, method, shape):
+    X, y = np.random.RandomState(0).rand(6, *shape), [0, 1] * 3
+    estimator.fit(X, y)
+    arguments = (y[:1],) if method == "partial_fit" else ()
+    with pytest.raises(ValueError, match=r"X has the shape of one image, .*: pass X\[np.newaxis\]"):
+        getattr(estimator, method)(X[0], *arguments)
+    getattr(estimator, method)(X[:1], *arguments)
+
+
 @pytest.mark.parametrize("estimator", [ConvNetClassifier(), ImageScaler()])
 def test_more_than_four_dimensions_are_refused(estimator):
     X = np.zeros((6, 4, 4, 1, 2))
