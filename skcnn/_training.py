@@ -16,10 +16,14 @@ def curves_of(loss, validation):
 def run_lbfgs(monitor, callbacks, samples, n_epochs, tol):
     """Run L-BFGS on some samples, and return whether it converged before n_epochs."""
     objective = monitor.objective
+    start = objective.theta.copy()
 
     def loss_and_gradient(theta):
         callbacks.begin_epoch()
-        return objective.loss_and_gradient(theta)
+        loss, gradient = objective.loss_and_gradient(theta)
+        if not np.isfinite(loss) and (theta == start).all():  # elsewhere the search steps back
+            monitor.diverged()
+        return loss, gradient
 
     def after_iteration():
         has_plateaued = monitor.after_epoch(samples)
@@ -27,8 +31,6 @@ def run_lbfgs(monitor, callbacks, samples, n_epochs, tol):
 
     if n_epochs == 0:
         return False
-    if not np.isfinite(objective.loss_and_gradient(objective.theta)[0]):
-        monitor.diverged()
     return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
 
 
