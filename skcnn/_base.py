@@ -27,7 +27,7 @@ from ._weights import check_sample_weight
 
 LARGEST_FLOAT = float(np.finfo(np.float64).max)
 
-# Greatest number of weights; a training needs memory for about six times as many numbers.
+# Greatest number of weights; a training needs memory for up to sixteen times as many numbers.
 LARGEST_NETWORK = 2**28
 
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")

@@ -18,9 +18,9 @@ from ._network import take_rows
 # Images go through the convolution layers in groups of this size.
 GROUP = 16
 
-# In a network of one layer, so many go through the dense layers together, so that weights are read
-# once for all of them; where weights and gradient exceed the cache, as many as have activations
-# that fill it.
+# In a network of one layer without pooling they go through it one by one, and so many through the
+# dense layers together, so that weights are read once for all of them; where weights and gradient
+# exceed the cache, a whole group.
 TOGETHER = 4
 CACHE_BYTES = 2**18
 
@@ -138,6 +138,7 @@ class Workspace:
         self._packed, loops = packed, _loops()
         self._network, self._layout, self._dtype = packed.network, packed.layout, packed.dtype
         self._nothing = np.empty((0, 0), self._dtype)
+        self._m = packed.tables.sizes["m"]
         tables, activation = packed.tables, getattr(loops, packed.network.loss.activation)
         self._in_loops = loops.Network(
             _table(loops.SIZES, [{**tables.sizes, "activation": activation}]),
@@ -165,7 +166,8 @@ class Workspace:
 
     def _visit(self, network, rule, X, Y, s, keep, T):
         """Call the loops with all images in one batch, some of which are converted at a time."""
-        size = max(1, CHUNK_BYTES // (self._network.n_values * self._dtype.itemsize))
+        chunk = CHUNK_BYTES // (self._network.n_values * self._dtype.itemsize)
+        size = max(1, chunk // self._m) * self._m  # a group that is not full takes as long
         for start in range(0, len(T), size):
             rows = slice(start, start + size)
             images = as_rows(X[rows], self._dtype)
@@ -205,11 +207,8 @@ def _n_together(network, dtype, n_images):
     if len(network.convolutions) > 1 or prod(network.convolutions[0].pool) > 1:
         n = min(n_images, GROUP)
         return n, n
-    # In a network of one layer without pooling, the images go through it one by one.
-    of_images = 2 * network.n_dense_inputs * dtype.itemsize
     of_weights = 2 * sum(layer.work for layer in network.denses) * dtype.itemsize
-    together = CACHE_BYTES // of_images if of_weights > CACHE_BYTES else TOGETHER
-    return max(1, min(together, n_images)), 1
+    return min(n_images, GROUP if of_weights > CACHE_BYTES else TOGETHER), 1
 
 
 def _table(dtype, rows):

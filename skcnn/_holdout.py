@@ -4,6 +4,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+BLOCK_VALUES = 2**18  # that are converted to float64 at a time
+
 
 def hold_out(X, y, s, fraction, key):
     """Choose a fraction of every class.
@@ -42,9 +44,9 @@ def hold_out(X, y, s, fraction, key):
     return np.flatnonzero(chosen)
 
 
-def hashes(X, key=b"", block_size=1024):
+def hashes(X, key=b""):
     """Return 64 bits for each row of X, the same for the same values of any dtype."""
-    digests = []
+    digests, block_size = [], max(1, BLOCK_VALUES // X.shape[1])
     for start in range(0, X.shape[0], block_size):
         block = X[start : start + block_size]
         block = block.toarray() if hasattr(block, "toarray") else block

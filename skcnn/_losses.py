@@ -36,8 +36,8 @@ class LogLoss:
 
     def targets(self, y, dtype):
         """Y: the indices themselves for one output, else one-hot rows."""
-        Y = y[:, np.newaxis] if self.n_outputs == 1 else np.eye(self.n_outputs)[y]
-        return Y.astype(dtype, order="C")
+        Y = y[:, np.newaxis] if self.n_outputs == 1 else np.eye(self.n_outputs, dtype=dtype)[y]
+        return Y.astype(dtype, order="C", copy=False)
 
     def initial_intercept(self, y, s):
         """Intercept of the output before training."""

@@ -249,8 +249,12 @@ def equal_slices(n, n_slices):
 
 
 def take_rows(X, rows):
-    """Return some rows of images; for a dense array, take is three times as fast as indexing."""
-    return X[rows] if hasattr(X, "toarray") else X.take(rows, axis=0)
+    """Return some rows of images; of a contiguous array, take is three times as fast as indexing.
+
+    Of any other array, take would copy the whole first.
+    """
+    is_contiguous = isinstance(X, np.ndarray) and X.flags.c_contiguous
+    return X.take(rows, axis=0) if is_contiguous else X[rows]
 
 
 def block_size(network, dtype):

@@ -1353,6 +1353,22 @@ def peak_memory(function):
     return peak - before
 
 
+@pytest.mark.parametrize("layout", ["Fortran order", "every other row"])
+def test_rows_in_any_layout_are_never_copied_whole(mapped, kernels, layout):
+    X, y = mapped
+    rows = X.reshape(len(X), -1)
+    rows = np.asfortranarray(rows) if layout[0] == "F" else np.repeat(rows, 2, axis=0)[::2]
+    assert peak_memory(lambda: short(max_iter=1).fit(rows, y)) < 12e6
+
+
+@pytest.mark.parametrize("params", [{"early_stopping": True}, {"dropout": 0.2}], ids=str)
+def test_large_images_are_never_floats_all_at_once(params):
+    X, y = np.zeros((60, 100, 1000), np.uint8), np.arange(60) % 2
+    X[:, 0, 0] = np.arange(60)
+    model = short(batch_size=2, max_iter=0, pool_size="global", **params)
+    assert peak_memory(lambda: model.fit(X, y)) < X.nbytes  # as floats, eight times as much
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_mapped_images_are_never_copied_whole(mapped, solver):
     X, y = mapped

@@ -147,6 +147,24 @@ def test_same_weights_in_parts_and_blocks(monkeypatch, params, n_together):
 
 
 @needs_numba
+def test_groups_are_full_however_large_the_images(monkeypatch):
+    from skcnn import _loops
+
+    def run(network, data, *args):
+        sizes.append(len(data.X))
+        return compiled(network, data, *args)
+
+    sizes, compiled = [], _loops.run
+    X, y, _ = problem()
+    model = ConvNetClassifier(n_filters=2, pool_size=2, max_iter=1, tol=None).fit(X, y)
+    monkeypatch.setattr(_loops, "run", run)
+    monkeypatch.setattr(_fast, "CHUNK_BYTES", 1)
+    model.predict(X)
+    assert sum(sizes) == len(X)
+    assert {*sizes[:-1]} == {_fast.GROUP}
+
+
+@needs_numba
 @pytest.mark.parametrize("paths", ["01", "10"])
 @pytest.mark.parametrize(
     "params", [{"solver": "adam"}, {"solver": "sgd", "momentum": 0.9, "K": 40}], ids=str
