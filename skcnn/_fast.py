@@ -15,7 +15,7 @@ from . import _layout
 from ._compilation import CompilationError
 from ._network import take_rows
 
-# Images go through the convolution layers in groups of this size.
+# Images go through the convolution layers in groups of at most this size, about equal in a batch.
 GROUP = 16
 
 # In a network of one layer without pooling they go through it one by one, and so many through the
@@ -205,7 +205,8 @@ class Workspace:
 def _n_together(network, dtype, n_images):
     """Return how many images' activations are kept at a time, and the size of a group."""
     if len(network.convolutions) > 1 or prod(network.convolutions[0].pool) > 1:
-        n = min(n_images, GROUP)
+        n_groups = -(-n_images // GROUP)
+        n = -(-n_images // n_groups)  # a group that is not full takes as long
         return n, n
     of_weights = 2 * sum(layer.work for layer in network.denses) * dtype.itemsize
     return min(n_images, GROUP if of_weights > CACHE_BYTES else TOGETHER), 1

@@ -146,6 +146,12 @@ def test_same_weights_in_parts_and_blocks(monkeypatch, params, n_together):
     assert_same(model, other, rtol=1e-6)
 
 
+@pytest.mark.parametrize("n, size", [(1, 1), (16, 16), (17, 9), (40, 14), (64, 16), (100, 15)])
+def test_groups_of_a_batch_are_about_equal(n, size):
+    network = _network.Network((8, 8, 1), (2,), (3,), (2,), (), LogLoss(1))
+    assert _fast._n_together(network, np.dtype(float), n) == (size, size)
+
+
 @needs_numba
 def test_groups_are_full_however_large_the_images(monkeypatch):
     from skcnn import _loops
@@ -160,8 +166,7 @@ def test_groups_are_full_however_large_the_images(monkeypatch):
     monkeypatch.setattr(_loops, "run", run)
     monkeypatch.setattr(_fast, "CHUNK_BYTES", 1)
     model.predict(X)
-    assert sum(sizes) == len(X)
-    assert {*sizes[:-1]} == {_fast.GROUP}
+    assert sizes == [14] * 5  # of the 70 images, and not one at a time
 
 
 @needs_numba
