@@ -38,7 +38,7 @@ def hold_out(X, y, s, fraction, key):
         rows = np.flatnonzero((y == label) & (s > 0))
         distinct, which = np.unique(of_rows[rows], return_inverse=True)
         weight = np.cumsum(np.bincount(which, weights=s[rows]))
-        wanted = fraction * weight[-1] * (1 - 1e-9)  # sums are rounded, by the scale of weights
+        wanted = fraction * weight[-1] * (1 - 1e-9)  # as sums of weights are rounded
         enough = np.searchsorted(weight, wanted) + 1
         chosen[rows] = which < min(enough, len(distinct) - 1)
     return np.flatnonzero(chosen)

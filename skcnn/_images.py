@@ -172,7 +172,7 @@ def check_shape(shape, fitted_shape, estimator):
 def check_batch(X, fitted_shape):
     """Refuse one image where several are expected."""
     shape = getattr(X, "shape", None)
-    if shape == fitted_shape and shape is not None and shape[0] > 1:
+    if shape == fitted_shape and shape[0] > 1:
         raise ValueError(f"X has the shape of one image, {shape}: pass X[np.newaxis].")
 
 

@@ -264,7 +264,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
             # StandardScaler's own case, arrays of other libraries included.
             as_rows = shape is None and self.image_shape is None and self.per == "pixel"
         else:
-            self._check_fitted_for(shape)
+            self._check_fitted_for(X, shape)
             as_rows = self._as_rows
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, rows)
@@ -322,9 +322,8 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
 
     def _map(self, method: Any, X: MaybeSparse, copy: bool | None) -> Any:
         """Return X, rows or images, as a method of StandardScaler maps it."""
-        _images.check_batch(X, getattr(self, "image_shape_", None))
         rows, shape = _images.flatten(X)
-        self._check_fitted_for(shape)
+        self._check_fitted_for(X, shape)
         copy = self.copy if copy is None else copy
         if not isinstance(copy, (bool, np.bool_)):
             raise TypeError(f"copy={copy!r} must be True, False or None.")
@@ -340,7 +339,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
                 mapped = mapped.asformat(rows.format) if sparse.issparse(mapped) else mapped
         return mapped if shape is None else np.asarray(mapped).reshape(len(mapped), *shape)
 
-    def _check_fitted_for(self, shape: tuple[int, ...] | None) -> None:
+    def _check_fitted_for(self, X: Any, shape: tuple[int, ...] | None) -> None:
         """Refuse images of another shape than was fitted, and parameters changed since."""
         check_is_fitted(self)
         for name, fitted in self._fitted_with.items():
@@ -350,12 +349,14 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
                     f"{name}={value!r}, but the scaler was fitted with {name}={fitted!r}: set it "
                     "back, or call fit again."
                 )
-        if shape is not None and hasattr(self, "image_shape_"):
-            _images.check_shape(shape, self.image_shape_, self)
+        if hasattr(self, "image_shape_"):
+            _images.check_batch(X, self.image_shape_)
+            if shape is not None:
+                _images.check_shape(shape, self.image_shape_, self)
 
     def _scaler_of_columns(self) -> StandardScaler:
         """Return a StandardScaler of columns, with the statistics of those that were fitted."""
-        scaler = StandardScaler(copy=self.copy, with_mean=self.with_mean, with_std=self.with_std)
+        scaler = _unfitted(self)
         scaler.set_output(transform="default")
         for name in _STATISTICS:
             if hasattr(self, name):
@@ -382,6 +383,11 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         return np.broadcast_to(statistic, shape).copy()
 
 
+def _unfitted(scaler: StandardScaler) -> StandardScaler:
+    """Return a StandardScaler with the parameters of a scaler."""
+    return StandardScaler(copy=scaler.copy, with_mean=scaler.with_mean, with_std=scaler.with_std)
+
+
 def _update_statistics(
     scaler: StandardScaler, rows: Any, y: Any, sample_weight: ArrayLike | None
 ) -> None:
@@ -397,8 +403,7 @@ def _update_statistics(
     counts = before.get("n_samples_seen_"), scaler.n_samples_seen_
     if counts[0] is None or not any(isinstance(count, np.ndarray) for count in counts):
         return
-    params = {name: getattr(scaler, name) for name in ("copy", "with_mean", "with_std")}
-    added = vars(StandardScaler(**params).fit(rows, sample_weight=sample_weight))
+    added = vars(_unfitted(scaler).fit(rows, sample_weight=sample_weight))
     for name in ("mean_", "var_", "scale_"):
         statistic = getattr(scaler, name)
         if statistic is not None:

@@ -35,6 +35,7 @@ def test_other_arrays_are_left_to_scikit_learn(shape):
         (ConvNetClassifier(max_iter=1, tol=None), "predict"),
         (ConvNetRegressor(max_iter=1, tol=None), "partial_fit"),
         (ImageScaler(), "transform"),
+        (ImageScaler(), "partial_fit"),
     ],
 )
 def test_one_image_in_place_of_several_is_refused(estimator, method, shape):
