@@ -28,6 +28,7 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 # between half and three quarters of the time; on other processors as long as before.
 PRODUCT_WORK = 10**6
 SHORTEST_PIECE = 32  # pixels; for less, the overhead of a product is greater than the gain
+MOST_CORNERS = 12
 SHORTEST_ROW = 64  # pixels; for less, there is one product for all rows
 
 
@@ -135,6 +136,8 @@ def in_pieces(rows, n):
 
 def pool_forward(corners, out):
     """M = maximum of each window of two or more values, given as `corners_of` Z."""
+    if isinstance(corners, np.ndarray):
+        return np.maximum.reduce(corners, axis=0, out=out)
     first, second, *others = corners
     np.maximum(first, second, out=out)
     for corner in others:
@@ -148,6 +151,11 @@ def pool_backward(dM, corners, M, out):
     ``corners`` and ``out`` are `corners_of` Z and of dloss/dZ, which may be the same array. Pixels
     in no window are not written: the caller keeps them at 0.
     """
+    if isinstance(corners, np.ndarray):
+        winners = corners.argmax(axis=0)[np.newaxis]
+        out.fill(0)
+        np.put_along_axis(out, winners, dM[np.newaxis], axis=0)
+        return
     *of_dZ, last = out
     for corner, of_corner in zip(corners, of_dZ):
         np.multiply(dM, corner == M, out=of_corner)
@@ -157,10 +165,15 @@ def pool_backward(dM, corners, M, out):
 def corners_of(Z, size, axis):
     """Return views of the first values of all windows along an axis, of the second, and so on.
 
-    A remainder at the end is dropped.
+    They are a list, or where they are many, one array, for which there are fewer calls of NumPy. A
+    remainder at the end is dropped.
     """
     end = Z.shape[axis] // size * size
     before = (slice(None),) * axis
+    if size > MOST_CORNERS:
+        windows = Z[(*before, slice(end))]
+        shape = *Z.shape[:axis], end // size, size, *Z.shape[axis + 1 :]
+        return np.moveaxis(windows.reshape(shape), axis + 1, 0)
     return [Z[(*before, slice(k, end, size))] for k in range(size)]
 
 

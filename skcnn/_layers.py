@@ -41,7 +41,8 @@ class Convolution:
         image is long are only ever multiplied with padding, and are not computed.
     pool : tuple
         Height and width of the pooling windows.
-    out_shape : tuple (H', W', F)
+    map_shape, out_shape : tuples
+        Shapes of the response to an image, (H, W, F), and of that after pooling, (H', W', F).
     fan_in : int
         Number of values that a filter covers.
     n_taps : int
@@ -65,6 +66,7 @@ class Convolution:
         self.shapes = (n_filters, *filter_shape, C), (n_filters,)
         self.kernel = min(filter_shape[0], 2 * H - 1), min(filter_shape[1], 2 * W - 1)
         self.pool = _pool(H, W, pool_size)
+        self.map_shape = H, W, n_filters
         self.out_shape = H // self.pool[0], W // self.pool[1], n_filters
         self.is_first = is_first
         self.fan_in = prod(filter_shape) * C
