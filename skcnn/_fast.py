@@ -107,7 +107,7 @@ class Packed:
         self.tables = _layout.tables_of(network, parameters, self.layout, n, m)
         self.vector = _layout.aligned_zeros(self.layout.size, self.dtype)
         self.pairs = self.layout.pairs(parameters.vector, self.vector)
-        self._unpacked_gradient = np.zeros_like(parameters.theta)
+        self._unpacked_gradient = parameters.new_gradient()
         self.gradient = self.new_gradient()
         self._gradient_pairs = self.layout.pairs(self._unpacked_gradient, self.gradient)
 

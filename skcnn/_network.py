@@ -184,14 +184,12 @@ class BlockWorkspace:
             T[rows] = self._network.forward(X[rows], work).T
         return T
 
-    def feature_maps(self, X, layer):
-        """Return the responses of a convolution layer after ReLU, before pooling, (n, H, W, F)."""
-        maps = []
+    def feature_maps(self, X, layer, out):
+        """Write the responses of a convolution layer after ReLU, before pooling, (n, H, W, F)."""
         for rows in self._blocks(X.shape[0]):
             work = self._workspace(rows.stop - rows.start, training=False)
             of_block = self._network.feature_maps(X[rows], layer, work)
-            maps.append(of_block.transpose(3, 1, 2, 0))
-        return np.concatenate(maps)
+            out[rows] = of_block.transpose(3, 1, 2, 0)
 
     def gradient(self, X, Y, s, keep, T, out):
         """Write the outputs into T, and the gradient of the weighted loss, without penalty."""

@@ -29,6 +29,9 @@ BLOCK_WORK = 2**20
 COMPILED_CHUNK_WORK = 2**28
 COMPILED_CHUNK_BYTES = 2**22
 
+# An interrupt waits for the parts that other threads have begun: some tenths of a second.
+LONGEST_PART = 2**32
+
 
 class Pool:
     """Workspaces of a network, one for each thread that computes a part of a batch.
@@ -88,22 +91,41 @@ class Pool:
 
     def outputs(self, X):
         """Return T, an array (n, n_outputs), for n images."""
-        parts = self.parts(X.shape[0])
+        parts = self._parts_of_prediction(X.shape[0])
         return np.concatenate(self.compute(lambda work, rows: work.outputs(X[rows]), parts))
 
     def feature_maps(self, X, layer):
         """Return the responses of a convolution layer after ReLU, before pooling, (n, H, W, F)."""
+        shape = X.shape[0], *self.network.convolutions[layer].map_shape
+        maps = np.empty(shape, self.parameters.vector.dtype)
 
         def of_part(rows):
-            return BlockWorkspace(self.network, self.parameters).feature_maps(X[rows], layer)
+            work = BlockWorkspace(self.network, self.parameters)
+            work.feature_maps(X[rows], layer, out=maps[rows])
 
-        return np.concatenate(list(self._map(of_part, self.parts(X.shape[0]))))
+        list(self._map(of_part, self._parts_of_prediction(len(maps))))
+        return maps
+
+    def _parts_of_prediction(self, n):
+        """Return the parts of n images, as slices: as many as it takes."""
+        n_parts = n * self.network.work // LONGEST_PART
+        return equal_slices(n, max(n_parts, len(self.parts(n))))
 
     def gradient(self, X, Y, s, keep, T):
         """Write the outputs for a batch into T, and return the gradient of its weighted loss.
 
         It is overwritten by the next call. X is a `Selection`.
         """
+        n_rounds = len(Y) * self.network.work // (MAX_PARTS * LONGEST_PART)
+        if n_rounds < 2:
+            return self._gradient(X, Y, s, keep, T)
+        total = 0
+        for some in equal_slices(len(Y), n_rounds):
+            total = total + self._gradient(X.part(some), Y[some], s[some], keep[some], T[some])
+        return total
+
+    def _gradient(self, X, Y, s, keep, T):
+        """Return the same, with at most `MAX_PARTS` parts."""
         parts = self.parts(len(Y))
 
         def of_part(workspace, number, rows):

@@ -57,6 +57,45 @@ def test_parts_of_a_batch_add_up(monkeypatch, n, part_work):
     assert_allclose(divided.outputs(divided._X), whole.outputs(whole._X))
 
 
+def test_an_interrupt_waits_for_a_small_part_of_a_prediction(monkeypatch):
+    network, parameters = random_network("two layers")
+    X = np.random.RandomState(0).rand(40, network.n_values)
+    whole = Pool(network, parameters, 40)
+    T, maps = whole.outputs(X), whole.feature_maps(X, 1)
+    monkeypatch.setattr(_objective, "LONGEST_PART", 10 * network.work)
+    sizes = []
+
+    def map_of_parts(function, *tasks):
+        sizes.extend(rows.stop - rows.start for rows in tasks[-1])
+        return map(function, *tasks)
+
+    pool = Pool(network, parameters, 40, map_of_parts)
+    assert_allclose(pool.outputs(X), T)
+    assert_allclose(pool.feature_maps(X, 1), maps)
+    assert sizes == 2 * [10, 10, 10, 10]
+
+
+def test_an_interrupt_waits_for_a_small_part_of_a_large_batch(monkeypatch):
+    network, parameters = random_network("two layers")
+    one = objective_of(network, parameters, 40)
+    loss, gradient = one.loss_and_gradient(one.theta)
+    gradient = gradient.copy()
+    monkeypatch.setattr(_objective, "LONGEST_PART", network.work)
+    monkeypatch.setattr(_objective, "PART_WORK", 1)
+    monkeypatch.setattr(_objective, "smallest_block", lambda *args: 1)
+    other, sizes = objective_of(network, parameters, 40), []
+
+    def map_of_parts(function, *tasks):
+        sizes.extend(rows.stop - rows.start for rows in tasks[-1])
+        return map(function, *tasks)
+
+    monkeypatch.setattr(other._pool, "_map", map_of_parts)
+    in_rounds = other.loss_and_gradient(other.theta)
+    assert_allclose(in_rounds[0], loss)
+    assert_allclose(in_rounds[1], gradient, atol=1e-14)
+    assert sizes == 40 * [1]
+
+
 def test_each_thread_keeps_its_workspace():
     network, parameters = random_network("two layers")
     barrier = Barrier(2, timeout=60)  # so that each thread takes one of two tasks
