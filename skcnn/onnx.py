@@ -329,17 +329,22 @@ def _predict(graph, classifier, T, dtype, labels, out, raw_scores=False):
 
     ``labels`` are those of the classes, or None for several labels for each sample.
     """
-    activation = "Sigmoid" if labels is None else "Softmax"
-    if len(classifier.intercepts_[-1]) == 1:
-        # sigmoid(T) is softmax(-T/2, T/2), in which small probabilities are exact: the Sigmoid of
-        # onnxruntime is 0 below 1e-7, and OneVsRestClassifier divides by the sum of some.
-        factor = 1 if raw_scores else 1 / 2
-        T = graph.add("MatMul", T, np.array([[-factor, factor]], dtype))
+    # sigmoid(T) is softmax(-T/2, T/2), in which small probabilities are exact: the Sigmoid of
+    # onnxruntime is 0 below 1e-7, and OneVsRestClassifier divides by the sum of some.
+    factor = 1 if raw_scores else 1 / 2
+    to_pair = np.array([[-factor, factor]], dtype)
     if labels is None:
         graph.cast(graph.add("Relu", graph.add("Sign", T)), np.int64, out=out[0])
-    else:
-        graph.add("Gather", labels, graph.add("ArgMax", T, axis=1, keepdims=0), out=out[0])
-    graph.add("Identity" if raw_scores else activation, T, out=out[1])
+        if not raw_scores:
+            pairs = graph.add("MatMul", graph.add("Unsqueeze", T, np.array([2])), to_pair)
+            P = graph.add("Softmax", pairs, axis=2)
+            T = graph.add("Gather", P, np.array(1), axis=2)
+        graph.add("Identity", T, out=out[1])
+        return
+    if len(classifier.intercepts_[-1]) == 1:
+        T = graph.add("MatMul", T, to_pair)
+    graph.add("Gather", labels, graph.add("ArgMax", T, axis=1, keepdims=0), out=out[0])
+    graph.add("Identity" if raw_scores else "Softmax", T, out=out[1])
 
 
 def _labels(classifier):

@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import VotingClassifier, VotingRegressor
@@ -192,8 +193,13 @@ def test_the_most_probable_label_is_the_first_of_equals(digits):
         assert_array_equal(label, model.predict(images))
 
 
-def test_small_probabilities_are_exact(digits, fitted):
-    X = 10 * digits[0].astype(np.float32)
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
+def test_small_probabilities_are_exact(digits, fitted, kind):
+    X, y = digits
+    if kind != "classes":
+        y = (X.reshape(len(X), -1)[:, [20, 30]] > 8).astype(int)
+        fitted = clone(fitted).fit(X, y if kind == "labels" else y[:, 0])
+    X = 10 * X.astype(np.float32)
     P = fitted.predict_proba(X)
     assert P.min() < 1e-12
     assert_allclose(run(to_onnx(fitted), X)["probabilities"], P, rtol=1e-3, atol=1e-37)
