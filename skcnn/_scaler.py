@@ -152,6 +152,8 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "transform" not in cls._sklearn_auto_wrap_output_keys:
+            return  # nothing was wrapped
         for name in {"transform", "fit_transform"} & vars(cls).keys():
             setattr(cls, name, _unless_images(getattr(cls, name)))
 
@@ -349,6 +351,12 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
                     f"{name}={value!r}, but the scaler was fitted with {name}={fitted!r}: set it "
                     "back, or call fit again."
                 )
+        for name, statistic in (("with_mean", self.mean_), ("with_std", self.scale_)):
+            if getattr(self, name) and statistic is None:
+                raise ValueError(
+                    f"{name}=True, but the scaler was fitted without: set it back, or call fit "
+                    "again."
+                )
         if hasattr(self, "image_shape_"):
             _images.check_batch(X, self.image_shape_)
             if shape is not None:
@@ -401,7 +409,7 @@ def _update_statistics(
     vars(scaler).update(copy.deepcopy(before))  # scikit-learn changes some of these in place
     StandardScaler.partial_fit(scaler, rows, y, sample_weight)
     counts = before.get("n_samples_seen_"), scaler.n_samples_seen_
-    if counts[0] is None or not any(isinstance(count, np.ndarray) for count in counts):
+    if counts[0] is None or (np.all(counts[0]) and np.all(counts[1] != counts[0])):
         return
     added = vars(_unfitted(scaler).fit(rows, sample_weight=sample_weight))
     for name in ("mean_", "var_", "scale_"):

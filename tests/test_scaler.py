@@ -357,6 +357,37 @@ def test_a_part_of_a_stream_may_have_no_value_of_a_pixel(missing, kind, weighted
 
 
 @pytest.mark.parametrize("per", ["pixel", "channel"])
+@pytest.mark.parametrize("missing", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2), (16,), (1,)])
+def test_a_part_of_a_stream_may_have_no_values_at_all(missing, shape, per):
+    X = np.random.RandomState(0).randn(30, *shape) + 1
+    X[10 * missing : 10 * (missing + 1)] = np.nan
+    whole, scaler = ImageScaler(per=per).fit(X), ImageScaler(per=per)
+    for k in range(0, 30, 10):
+        scaler.partial_fit(X[k : k + 10])
+    for name in STATISTICS:
+        assert_allclose(getattr(scaler, name), getattr(whole, name), rtol=1e-12)
+
+
+@pytest.mark.parametrize("on_rows", [False, True])
+@pytest.mark.parametrize("name", ["with_mean", "with_std"])
+def test_a_statistic_that_fit_left_out_is_named(images, name, on_rows):
+    X = images.reshape(30, -1) if on_rows else images
+    scaler = ImageScaler(with_mean=False, with_std=False).fit(X).set_params(**{name: True})
+    for method in (scaler.transform, scaler.inverse_transform, scaler.partial_fit):
+        with pytest.raises(ValueError, match=f"{name}=True, but the scaler was fitted without"):
+            method(X)
+
+
+def test_a_subclass_may_do_without_tables(images):
+    class Plain(ImageScaler, auto_wrap_output_keys=None):
+        def transform(self, X, copy=None):
+            return super().transform(X, copy)
+
+    assert_array_equal(Plain().fit_transform(images), ImageScaler().fit_transform(images))
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
 def test_missing_values_are_disregarded_and_kept(images, per):
     images[3, 1, 1] = np.nan
     scaled = ImageScaler(per=per).fit_transform(images)
