@@ -9,11 +9,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images
+from ._arguments import shown
 from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, quietly, shallow_copy
 from ._holdout import hold_out
@@ -216,6 +217,9 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             options, names = self._options_of_targets(y), "X or y"
         with _images.named_errors(names):
             checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
+            X, *of_y = (checked,) if isinstance(y, str) else checked
+            if X.dtype == object:  # a table, with columns of several types
+                X = check_array(X, dtype=np.float64, input_name="X")
         if reset:
             self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
             self._sample_shape = shape  # of X as it came: None for rows
@@ -225,7 +229,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                     f"rows of {self.n_features_in_} values: images of {sides} pixels, since "
                     "image_shape=None"
                 )
-        return checked
+        return (X, *of_y) if of_y else X
 
     def _set_apart(self, X, y, s, X_val, y_val):
         """Return validation data, and the weights s with those of held-out samples set to 0.
@@ -502,7 +506,7 @@ def as_sizes(name, value):
         if not is_global and not (_images.is_whole_number(size) and size >= 1):
             allowed = "a whole number of at least 1" + ' or "global"' * (name == "pool_size")
             raise ValueError(
-                f"{name}={value!r} must have {allowed} for each layer, but got {size!r}."
+                f"{name}={shown(value)} must have {allowed} for each layer, but got {shown(size)}."
             )
     if not sizes and name != "hidden_layer_sizes":
         raise ValueError(f"{name}={value!r} has no layer: give a number for each.")

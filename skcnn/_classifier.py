@@ -13,9 +13,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
-    type_of_target,
+    is_multilabel,
 )
 
+from ._arguments import shown
 from ._availability import available_unless
 from ._base import BaseConvNet
 from ._failure import checked, quietly
@@ -116,8 +117,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         The weights of the epoch where it was smallest are kept.
 
     validation_fraction : float, default=0.1
-        Fraction of each class that is held out for ``early_stopping``. Copies of an image with one
-        label are all held out or none of them, and a warm start holds out the same.
+        Fraction of each class, or of all images with several labels, that is held out for
+        ``early_stopping``. Copies of an image with one label are all held out or none of them, and
+        a warm start holds out the same.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, ``{label: weight}``, by which those of their samples are
@@ -501,13 +503,13 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _options_of_targets(self, y: Any) -> dict[str, bool]:
         """Return how to validate y."""
-        return {"multi_output": are_labels(y)}
+        return {"multi_output": is_multilabel(y)}
 
     def _set_targets(
         self, y: Any, resume: bool, stream: bool, classes: ArrayLike | None = None
     ) -> None:
         """Store the classes, or compare them with those of the model to go on with."""
-        several = are_labels(y)
+        several = is_multilabel(y)
         if resume:
             self._check_kind(several)
         self._has_labels = several
@@ -523,9 +525,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 classes = np.unique(y)
             if resume and not np.array_equal(classes, self.classes_):
                 raise ValueError(
-                    f"y has the classes {classes.tolist()}, but the model to go on with has "
-                    f"{self.classes_.tolist()}: pass samples of each class, call partial_fit, "
-                    "which takes some of them, or call fit with warm_start=False."
+                    f"y has the classes {shown(classes.tolist())}, but the model to go on with has "
+                    f"{shown(self.classes_.tolist())}: pass samples of each class, call "
+                    "partial_fit, which takes some of them, or call fit with warm_start=False."
                 )
             self.classes_ = classes
         n_classes = len(self.classes_)
@@ -571,7 +573,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _encode(self, y: Any) -> Array:
         """Return the indices of labels in ``classes_``; of several labels, 0 or 1 for each."""
-        self._check_kind(are_labels(y))
+        self._check_kind(is_multilabel(y))
         if self._has_labels:
             y = y.toarray() if hasattr(y, "toarray") else y
             if not np.isin(y, (0, 1)).all() or y.shape[1] != len(self.classes_):
@@ -581,12 +583,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 )
             return y.astype(np.intp)
         with ordered("y"):
-            check_classification_targets(y)
-        unknown = {*np.unique(y).tolist()} - {*self.classes_.tolist()}
+            unknown = sorted({*np.unique(y).tolist()} - {*self.classes_.tolist()})
         if unknown:
             raise ValueError(
-                f"y has labels {sorted(unknown)}, which are not in the classes "
-                f"{self.classes_.tolist()} of the model."
+                f"y has labels {shown(unknown)}, which are not in the classes "
+                f"{shown(self.classes_.tolist())} of the model."
             )
         return np.searchsorted(self.classes_, y)
 
@@ -619,6 +620,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _class_weights(self) -> Array:
         """Return the weights of the classes according to ``class_weight``, a dict."""
+        classes = self.classes_.tolist()
+        unknown = [label for label in self.class_weight if label not in classes]
+        if unknown and not self.class_weight.keys() >= {*classes}:
+            raise ValueError(
+                f"class_weight has {shown(unknown)}, which are not in the classes {shown(classes)}."
+            )
         try:
             weights = compute_class_weight(
                 self.class_weight, classes=self.classes_, y=self.classes_
@@ -638,15 +645,8 @@ def ordered(name: str) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
+        if "not supported between" not in str(error):
+            raise
         raise ValueError(
             f"{name} has labels that cannot be sorted, {error}: make them all of one type."
         ) from error
-
-
-def are_labels(y: Any) -> bool:
-    """Return whether y has several labels for each sample: a matrix of 0 and 1, perhaps sparse."""
-    try:
-        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
-    except ValueError:  # lists of several lengths
-        return False
-    return len(shape) == 2 and shape[1] > 1 and type_of_target(y) == "multilabel-indicator"

@@ -72,7 +72,7 @@ class Compiled:
             way_out = "delete that folder if it is damaged, make room if the disk is full, or "
         warnings.warn(
             f"numba's cache{where} cannot be used ({type(fault).__name__}: {fault}). The results "
-            "are the same, but the loops of skcnn are compiled in every process anew, which takes "
+            "are the same, but the loops of skcnn are compiled again in every process, which takes "
             f"half a minute: {way_out}set the environment variable NUMBA_CACHE_DIR to a folder "
             "that may be written to.",
             RuntimeWarning,

@@ -145,7 +145,7 @@ def _problem(path, file):
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading from a pipe, say, would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # reading from a pipe, say, would wait forever
             raise OSError("it is not a regular file")
         if status.st_size != file.size:
             return f"it has {status.st_size} bytes, and the official file has {file.size}"

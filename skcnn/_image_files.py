@@ -199,7 +199,7 @@ def _read_header(path):
     """Return the (height, width) that a file declares, and None or why it cannot be loaded."""
     from PIL import Image, UnidentifiedImageError
 
-    if not os.path.isfile(path):  # reading from a pipe, say, would wait for ever
+    if not os.path.isfile(path):  # reading from a pipe, say, would wait forever
         return None, "not a regular file"
     try:
         with Image.open(path, formats=_FORMATS) as image:

@@ -4,6 +4,7 @@ Images come as rows of values (n, n_features), as monochrome images (n, H, W) or
 (n, H, W, C). scikit-learn validates rows; the network takes (n, H, W, C).
 """
 
+import re
 from contextlib import contextmanager
 from math import isqrt, prod
 from numbers import Integral
@@ -90,13 +91,15 @@ def named_errors(name):
         yield
     except OverflowError as error:
         raise ValueError(f"{name} has values that are too large for a float: {error}.") from error
-    except ValueError as error:
-        if "setting an array element with a sequence" not in str(error):
-            raise
-        raise ValueError(
-            f"{name} has arrays as its values, such as an image in each row of a column: make them "
-            "one array first, with np.stack."
-        ) from error
+    except (TypeError, ValueError) as error:
+        if "setting an array element with a sequence" in str(error):
+            raise ValueError(
+                f"{name} has arrays as its values, such as an image in each row of a column: make "
+                "them one array first, with np.stack."
+            ) from error
+        if re.search("could not convert|argument must be a string", str(error)):
+            raise type(error)(f"{name} has values that are not numbers: {error}.") from error
+        raise
 
 
 def infer_shape(image_shape, shape_of_X, n_features):

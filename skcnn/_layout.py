@@ -214,11 +214,11 @@ def tables_of(network, parameters, layout, n, m):
     n_offsets = n_reversed = column = 0
     for k, layer in enumerate(network.convolutions):
         filters, (W, b) = layout.filters[k], layout.starts[k]
-        of = sizes_of(layer, m, a_row=layout.a_row if layer is network.convolutions[-1] else 0)
-        of.update(filters=W, filters_row=filters.size, n_taps=filters.n_taps, taps=n_offsets)
-        of.update(b=b, learns_b=parameters.learnt[k][1], reversed=n_reversed)
-        of_filters, of_reversed = offsets_of(layer, of["row"], m)
-        of.update(reversed_taps=n_offsets + len(of_filters), n_reversed=len(of_reversed))
+        record = sizes_of(layer, m, a_row=layout.a_row if layer is network.convolutions[-1] else 0)
+        record.update(filters=W, filters_row=filters.size, n_taps=filters.n_taps, taps=n_offsets)
+        record.update(b=b, learns_b=parameters.learnt[k][1], reversed=n_reversed)
+        of_filters, of_reversed = offsets_of(layer, record["row"], m)
+        record.update(reversed_taps=n_offsets + len(of_filters), n_reversed=len(of_reversed))
         offsets += [of_filters, of_reversed]
         n_offsets += len(of_filters) + len(of_reversed)
         if k > 0:
@@ -227,14 +227,14 @@ def tables_of(network, parameters, layout, n, m):
         if parameters.learnt[k][0]:
             rows = W + filters.size * np.arange(layer.n_filters)
             fills.append(np.add.outer(rows, np.arange(filters.n_live, filters.n_taps)).ravel())
-        convolutions.append(of)
+        convolutions.append(record)
     for k, layer in enumerate(network.denses):
         n_in, outputs = layout.n_in[k], column + layout.n_in[k]
         (V, c), (learns_V, learns_c) = (
             pairs[len(convolutions) + k] for pairs in (layout.starts, parameters.learnt)
         )
-        of = dict(n_in=n_in, n_out=layer.n_outputs, V=V, c=c, inputs=column, outputs=outputs)
-        denses.append({**of, "learns_V": learns_V, "learns_c": learns_c})
+        record = dict(n_in=n_in, n_out=layer.n_outputs, V=V, c=c, inputs=column, outputs=outputs)
+        denses.append({**record, "learns_V": learns_V, "learns_c": learns_c})
         column = outputs
     sizes = dict(m=m, n_together=n, learns_filters=parameters.learnt[0][0])
     sizes.update(n_zeroed=layout.n_small, n_intercepts=layout.n_intercepts)
@@ -255,13 +255,13 @@ def sizes_of(layer, m, a_row):
     rows, one_run = (H, W * m), (1, H * row)  # over the pixels between the rows too
     relu_runs, relu_length = one_run if a_row * m == row else rows
     n_runs, length = one_run if m == 1 else rows
-    of = dict(H=H, W=W, C=C, F=layer.n_filters, p=p, q=q, m=m, row=row, channel=channel)
-    of.update(n_runs=n_runs, length=length, relu_runs=relu_runs, relu_length=relu_length)
-    of.update(corner=height // 2 * row + width // 2 * m)
-    of.update(dZ_corner=(height - 1) // 2 * row + (width - 1) // 2 * m)
-    of.update(X_size=C * channel + (width - 1) * m)  # one run goes beyond the last row
-    of.update(Z_channel=spread(H * row), dA_row=da_row, dA_channel=H // p * da_row)
-    return of
+    record = dict(H=H, W=W, C=C, F=layer.n_filters, p=p, q=q, m=m, row=row, channel=channel)
+    record.update(n_runs=n_runs, length=length, relu_runs=relu_runs, relu_length=relu_length)
+    record.update(corner=height // 2 * row + width // 2 * m)
+    record.update(dZ_corner=(height - 1) // 2 * row + (width - 1) // 2 * m)
+    record.update(X_size=C * channel + (width - 1) * m)  # one run goes beyond the last row
+    record.update(Z_channel=spread(H * row), dA_row=da_row, dA_channel=H // p * da_row)
+    return record
 
 
 def _allocate(sizes, convolutions, row, n_reversed, dtype):
@@ -272,16 +272,17 @@ def _allocate(sizes, convolutions, row, n_reversed, dtype):
     """
     m, n, last = sizes["m"], sizes["n_together"], convolutions[-1]
     region, place = Allocator(dtype), Allocator(dtype)
-    for of in convolutions:
-        if of is not last:  # it is the dX of the next layer
-            of["dA_channel"] = spread(of["dA_channel"])
-        size = of["F"] * of["dA_channel"]
-        of["X"] = region(of["X_size"])
-        of["winners"] = region(size if of["p"] * of["q"] > 1 else 0)
-        of["dA"] = region(row if of is last and m == 1 else size)
-    for of, after in pairwise(convolutions):
-        of.update(A=after["X"] + after["corner"], A_row=after["row"], A_channel=after["channel"])
-        after.update(dX=of["dA"], dX_row=of["dA_row"], dX_channel=of["dA_channel"])
+    for record in convolutions:
+        if record is not last:  # it is the dX of the next layer
+            record["dA_channel"] = spread(record["dA_channel"])
+        size = record["F"] * record["dA_channel"]
+        record["X"] = region(record["X_size"])
+        record["winners"] = region(size if record["p"] * record["q"] > 1 else 0)
+        record["dA"] = region(row if record is last and m == 1 else size)
+    for record, after in pairwise(convolutions):
+        record.update(A=after["X"] + after["corner"])
+        record.update(A_row=after["row"], A_channel=after["channel"])
+        after.update(dX=record["dA"], dX_row=record["dA_row"], dX_channel=record["dA_channel"])
     last["A"] = region(row if m == 1 else last["F"] * last["dA_channel"])
     last.update(A_row=last["dA_row"], A_channel=last["dA_channel"])
     convolutions[0].update(dX=0, dX_row=0, dX_channel=0)
@@ -290,11 +291,11 @@ def _allocate(sizes, convolutions, row, n_reversed, dtype):
         sizes.update(A=last["A"], dA=last["dA"], row=region.end)
     else:
         sizes.update(A=place(n * row), dA=place(n * row), row=row)
-    Z = place(FILTERS * max(of["Z_channel"] for of in convolutions))
-    best = place(5 * max(of["W"] * m for of in convolutions))
+    Z = place(FILTERS * max(record["Z_channel"] for record in convolutions))
+    best = place(5 * max(record["W"] * m for record in convolutions))
     sizes.update(region=region.end, reversed=place(n_reversed))
-    for of in convolutions:
-        n_filters = of["F"] if of["dX_channel"] else min(of["F"], FILTERS)
-        dZ = place(n_filters * of["channel"] + of["row"])
-        of.update(Z=Z, best=best, dZ=dZ, reversed=sizes["reversed"] + of["reversed"])
+    for record in convolutions:
+        n_filters = record["F"] if record["dX_channel"] else min(record["F"], FILTERS)
+        dZ = place(n_filters * record["channel"] + record["row"])
+        record.update(Z=Z, best=best, dZ=dZ, reversed=sizes["reversed"] + record["reversed"])
     return place.end

@@ -19,8 +19,8 @@ The dense layers take the images one by one, or four: there an image is a row.
 A network is a table with a record of numbers for each layer, so that one compilation serves all
 depths and sizes, and all that is computed is in one array, the scratch: what is passed to a
 function for each image is short. The tables are made by `skcnn._fast`. Numbers are cast to the
-dtype of the arrays, lest float32 become float64 on the way, and indices that cannot be negative are
-unsigned, lest each be compared with 0.
+dtype of the arrays, so that float32 does not become float64 on the way, and indices that cannot be
+negative are unsigned, so that none is compared with 0.
 
 With the environment variable ``NUMBA_DISABLE_JIT=1`` the same functions run as Python, for a
 debugger or to measure coverage: a thousand times slower, with the same results.
@@ -655,7 +655,7 @@ def convolve(layer, region, vector, offsets, scratch, next_x):
 
 
 @inlined
-def convolve_backward(layer, region, vector, gradient, offsets, scratch, next_x):
+def convolve_backward(layer, region, gradient, offsets, scratch, next_x):
     """Add the gradients of a layer, given dA, and write dX if a layer comes before."""
     F, H, row, n_taps, channel = layer.F, layer.H, layer.row, layer.n_taps, layer.channel
     pools, has_dX = layer.p * layer.q > 1, layer.dX_channel > 0
@@ -806,10 +806,10 @@ def backward_of_convolutions(network, data, first, n_images):
             da = part(scratch, region + last.dA, last.F * last.dA_channel)
             images_last(matrix(scratch, sizes.dA + group * step, n, step), m, da)
         next_x = next_image(data.X, data.rows, first + group, m)
-        vector, gradient, offsets = network.vector, network.gradient, network.offsets
+        gradient, offsets = network.gradient, network.offsets
         for k in range(len(network.convolutions) - 1, -1, -1):
             layer = network.convolutions[k]
-            convolve_backward(layer, region, vector, gradient, offsets, scratch, next_x)
+            convolve_backward(layer, region, gradient, offsets, scratch, next_x)
 
 
 @inlined

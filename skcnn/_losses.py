@@ -10,6 +10,8 @@ error of a training that diverges.
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
+BLOCK_VALUES = 2**18  # outputs whose losses are computed at a time, to save memory
+
 
 def softmax(T):
     """exp(T) / sum of exp(T), row by row; SciPy's takes three times as long for a batch."""
@@ -36,8 +38,11 @@ class LogLoss:
 
     def targets(self, y, dtype):
         """Y: the indices themselves for one output, else one-hot rows."""
-        Y = y[:, np.newaxis] if self.n_outputs == 1 else np.eye(self.n_outputs, dtype=dtype)[y]
-        return Y.astype(dtype, order="C", copy=False)
+        if self.n_outputs == 1:
+            return y[:, np.newaxis].astype(dtype)
+        Y = np.zeros((len(y), self.n_outputs), dtype)
+        Y[np.arange(len(y)), y] = 1
+        return Y
 
     def initial_intercept(self, y, s):
         """Intercept of the output before training."""
@@ -69,7 +74,10 @@ class LogLoss:
         """Weighted means of the reported loss, in nats, and of accuracy."""
         right = self.most_probable(T) == y
         accuracy = np.average(right.reshape(len(y), -1).all(axis=1), weights=s)
-        return float(np.average(self.reported(T, y), weights=s)), float(accuracy)
+        size = max(1, BLOCK_VALUES // self.n_outputs)
+        blocks = [slice(start, start + size) for start in range(0, len(y), size)]
+        losses = np.concatenate([self.reported(T[rows], y[rows]) for rows in blocks])
+        return float(np.average(losses, weights=s)), float(accuracy)
 
     def probabilities(self, T):
         """P of every class, (n, n_classes): for one output, of both; without overflow."""

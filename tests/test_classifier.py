@@ -1235,8 +1235,9 @@ def test_values_too_large_are_refused(scaled_digits):
         model.predict(np.full_like(X, 1.7e308))
     with pytest.raises(ValueError, match=r"Training diverged .* Scale the images"):
         ConvNetClassifier(random_state=0).fit((X * 1e20).astype(np.float32), y)
-    with pytest.raises(ValueError, match=r"Training diverged .* Scale the images"):
-        ConvNetClassifier(solver="lbfgs", random_state=0).fit(X / np.abs(X).max() * 1.7e308, y)
+    for largest in (1.7e308, 1e155):  # of 1e155, only the square of the gradient overflows
+        with pytest.raises(ValueError, match=r"Training diverged .* Scale the images"):
+            ConvNetClassifier(solver="lbfgs", random_state=0).fit(X / np.abs(X).max() * largest, y)
 
 
 @pytest.mark.parametrize(
@@ -1248,13 +1249,52 @@ def test_values_too_large_are_refused(scaled_digits):
         ({1: 10**400}, "too large"),
         ({1: "heavy"}, "could not convert string"),
         ({1: None}, "must be finite"),
-        ({"dress": 1}, "are not in class_weight"),
+        ({"dress": 1}, r"has \['dress'\], which are not in the classes \[1, 3\]"),
+        ({1: 1, 9: 2}, r"has \[9\], which are not in the classes \[1, 3\]"),
     ],
     ids=str,
 )
 def test_class_weights_that_mean_nothing_are_refused(scaled_digits, class_weight, message):
-    with pytest.raises(ValueError, match=f"class_weight=.*{message}"):
+    with pytest.raises(ValueError, match=f"class_weight.*{message}"):
         short(class_weight=class_weight).fit(*scaled_digits)
+
+
+def test_class_weights_may_have_classes_that_a_part_of_the_data_lacks(scaled_digits):
+    weights = {1: 1.0, 3: 2.0}
+    model = short(class_weight={**weights, 9: 5.0}).fit(*scaled_digits)
+    assert_same_weights(model, short(class_weight=weights).fit(*scaled_digits))
+
+
+def test_a_batch_of_a_stream_may_have_few_samples_of_each_class():
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(30, 36), rng.permutation(50)[:30]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # scikit-learn takes so many classes for numbers
+        model = short().partial_fit(X, y, classes=np.arange(50))
+        model.partial_fit(X, y)
+        short(warm_start=True).fit(X, y % 10, X_val=X, y_val=(y % 10))
+
+
+@pytest.mark.parametrize("change", ["category", "period", "text"])
+def test_columns_of_a_table_that_are_no_numbers_are_named(change):
+    X, y = pd.DataFrame(np.random.RandomState(0).randn(20, 9)).add_prefix("p"), np.arange(20) % 2
+    model = short().fit(X, y)
+    columns = {
+        "category": pd.Categorical(list("ab") * 10),
+        "period": pd.period_range("2000", periods=20, freq="D"),
+        "text": list("ab") * 10,
+    }
+    X["p3"] = columns[change]
+    for function in (lambda: short().fit(X, y), lambda: model.predict(X)):
+        with pytest.raises((TypeError, ValueError), match="^X.*(not numbers|not compatible)"):
+            function()
+
+
+def test_columns_of_numbers_of_several_types_are_converted():
+    X, y = pd.DataFrame(np.random.RandomState(0).randint(3, size=(20, 9))), np.arange(20) % 2
+    mixed = X.copy()
+    mixed[3] = pd.Categorical(X[3])
+    assert_same_weights(short().fit(X, y), short().fit(mixed, y))
 
 
 def test_values_that_overflow_in_validation_images_are_named(scaled_digits):
@@ -1390,6 +1430,20 @@ def test_memory_is_bounded(dtype):
     own = min(X.nbytes, as_float32)
     assert own + peak_memory(lambda: model.fit(X, y)) < 2.2 * as_float32
     assert peak_memory(lambda: model.predict_proba(X)) < 64e6
+
+
+def test_memory_is_proportional_to_the_number_of_classes():
+    X, y = np.random.RandomState(0).rand(8, 8, 8), np.arange(8)
+    model = short(n_filters=1, pool_size=4)
+    memory = peak_memory(lambda: model.partial_fit(X, y, classes=np.arange(5000)))
+    assert memory < 1000 * 5000  # the square of 5000 floats would take 200 MB
+
+
+def test_feature_maps_take_little_more_memory_than_the_result():
+    X, y = np.random.RandomState(0).rand(4000, 28, 28).astype(np.float32), np.arange(4000) % 2
+    model = short(n_filters=8, max_iter=0).fit(X, y)
+    n_bytes = model.feature_maps(X).nbytes
+    assert peak_memory(lambda: model.feature_maps(X)) < 1.5 * n_bytes
 
 
 # Callbacks and metadata

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import log_loss, mean_squared_error
 
+from skcnn import _losses
 from skcnn._losses import LabelLogLoss, LogLoss, SquaredError
 
 
@@ -76,6 +77,16 @@ def test_gradients_agree_with_central_differences(loss):
         step[k] = 1e-6
         differences[k] = (loss.forward(T + step, y) - loss.forward(T - step, y)) @ s / 2e-6
     assert_allclose(loss.backward(T, loss.targets(y, float), s), differences, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", [LogLoss(1), LogLoss(3), LabelLogLoss(3)])
+def test_losses_are_reported_block_by_block(monkeypatch, loss):
+    rng = np.random.RandomState(0)
+    T, s = rng.randn(20, loss.n_outputs), rng.rand(20)
+    y = rng.randint(2, size=(20, 3) if isinstance(loss, LabelLogLoss) else 20)
+    whole = loss.report(T, y, s)
+    monkeypatch.setattr(_losses, "BLOCK_VALUES", 7)
+    assert loss.report(T, y, s) == whole
 
 
 def test_targets():

@@ -98,14 +98,10 @@ def test_a_frozen_network_is_not_fitted_again(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("meta", [MultiOutputClassifier, ClassifierChain])
-def test_several_outputs(meta, shape):
+def test_several_outputs(shape):
     X, y = problem(shape)
-    if meta is ClassifierChain:  # it adds columns to X
-        with pytest.raises(ValueError, match="dim"):
-            meta(network()).fit(X, np.stack([y, 1 - y], axis=1))
-        return
-    assert meta(network()).fit(X, np.stack([y, 1 - y], axis=1)).predict(X).shape == (len(y), 2)
+    model = MultiOutputClassifier(network()).fit(X, np.stack([y, 1 - y], axis=1))
+    assert model.predict(X).shape == (len(y), 2)
 
 
 REGRESSORS = {
@@ -184,7 +180,14 @@ def test_self_training_takes_rows_only():
     assert SelfTrainingClassifier(network()).fit(rows, some).score(rows, y) > 0.8
 
 
-def test_a_chain_of_regressors_takes_rows_only():
+@pytest.mark.parametrize(
+    "chain, kind", [(ClassifierChain, ConvNetClassifier), (RegressorChain, ConvNetRegressor)]
+)
+def test_chains_take_no_images(chain, kind):
     X, y = problem((6, 5))
+    Y, net = np.stack([y, 1 - y], axis=1), kind(image_shape=(6, 5), max_iter=1, tol=None)
     with pytest.raises(ValueError, match="dim"):
-        RegressorChain(network(ConvNetRegressor)).fit(X, np.stack([y, -y], axis=1))
+        chain(net).fit(X, Y)
+    with pytest.raises(ValueError, match="30 values an image, but X has 31 features"):
+        chain(net).fit(X.reshape(len(X), -1), Y)
+    assert net.fit(X, Y).predict(X).shape == Y.shape

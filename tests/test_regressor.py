@@ -146,6 +146,13 @@ def test_samples_of_weight_0_are_not_visited(solver):
     assert with_it.loss_curve_ == without.loss_curve_
 
 
+@pytest.mark.parametrize("dtype, factor", [(np.float32, 1e20), (np.float64, 1e100)])
+def test_lbfgs_refuses_a_gradient_that_overflows(dtype, factor):
+    X, y, _ = problem()
+    with pytest.raises(ValueError, match=r"Training diverged .* Scale y .* and the images"):
+        short(solver="lbfgs").fit((X * factor).astype(dtype), y)
+
+
 def test_curves_are_half_the_squared_error():
     X, y, s = problem()
     model = short(sampling="sequential", batch_size=60, max_iter=5, solver="sgd", eta=0.01)
