@@ -106,22 +106,24 @@ class Pool:
         list(self._map(of_part, self._parts_of_prediction(len(maps))))
         return maps
 
+    def _n_rounds(self, n):
+        """Return into how many times `MAX_PARTS` parts n images are divided, if they are many."""
+        return max(1, n * self.network.work // (MAX_PARTS * LONGEST_PART))
+
     def _parts_of_prediction(self, n):
-        """Return the parts of n images, as slices: as many as it takes."""
-        n_parts = n * self.network.work // LONGEST_PART
-        return equal_slices(n, max(n_parts, len(self.parts(n))))
+        """Return the parts of n images, as slices, of all rounds."""
+        return equal_slices(n, self._n_rounds(n) * len(self.parts(n)))
 
     def gradient(self, X, Y, s, keep, T):
         """Write the outputs for a batch into T, and return the gradient of its weighted loss.
 
         It is overwritten by the next call. X is a `Selection`.
         """
-        n_rounds = len(Y) * self.network.work // (MAX_PARTS * LONGEST_PART)
-        if n_rounds < 2:
-            return self._gradient(X, Y, s, keep, T)
-        total = 0
-        for some in equal_slices(len(Y), n_rounds):
-            total = total + self._gradient(X.part(some), Y[some], s[some], keep[some], T[some])
+        first, *others = equal_slices(len(Y), self._n_rounds(len(Y)))
+        total = self._gradient(X.part(first), Y[first], s[first], keep[first], T[first])
+        for some in others:
+            of_rows = X.part(some), Y[some], s[some], keep[some], T[some]
+            total = total.copy() + self._gradient(*of_rows)
         return total
 
     def _gradient(self, X, Y, s, keep, T):

@@ -62,7 +62,9 @@ def test_an_interrupt_waits_for_a_small_part_of_a_prediction(monkeypatch):
     X = np.random.RandomState(0).rand(40, network.n_values)
     whole = Pool(network, parameters, 40)
     T, maps = whole.outputs(X), whole.feature_maps(X, 1)
-    monkeypatch.setattr(_objective, "LONGEST_PART", 10 * network.work)
+    monkeypatch.setattr(_objective, "LONGEST_PART", network.work)
+    monkeypatch.setattr(_objective, "PART_WORK", 1)
+    monkeypatch.setattr(_objective, "smallest_block", lambda *args: 2)
     sizes = []
 
     def map_of_parts(function, *tasks):
@@ -72,7 +74,7 @@ def test_an_interrupt_waits_for_a_small_part_of_a_prediction(monkeypatch):
     pool = Pool(network, parameters, 40, map_of_parts)
     assert_allclose(pool.outputs(X), T)
     assert_allclose(pool.feature_maps(X, 1), maps)
-    assert sizes == 2 * [10, 10, 10, 10]
+    assert sizes == 2 * 40 * [1]
 
 
 def test_an_interrupt_waits_for_a_small_part_of_a_large_batch(monkeypatch):
