@@ -28,7 +28,7 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 # between half and three quarters of the time; on other processors as long as before.
 PRODUCT_WORK = 10**6
 SHORTEST_PIECE = 32  # pixels; for less, the overhead of a product is greater than the gain
-MOST_CORNERS = 12
+MOST_CORNERS = 12  # of a window; more are compared in one call, which is slower for few
 SHORTEST_ROW = 64  # pixels; for less, there is one product for all rows
 
 

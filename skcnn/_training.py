@@ -21,7 +21,7 @@ def run_lbfgs(monitor, callbacks, samples, n_epochs, tol):
     def loss_and_gradient(theta):
         callbacks.begin_epoch()
         loss, gradient = objective.loss_and_gradient(theta)
-        size = loss + np.square(gradient, dtype=np.float64).sum()  # as the search computes
+        size = loss + np.square(gradient, dtype=np.float64).sum()  # which the search needs
         if not np.isfinite(size) and (theta == start).all():  # elsewhere the search steps back
             monitor.diverged()
         return loss, gradient
