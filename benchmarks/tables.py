@@ -98,8 +98,8 @@ def sentence(header, rows):
     text = (
         f"With `fast` (numba), skcnn is {fast:.3g} times as fast as PyTorch in the geometric mean "
         "of twelve cells with one layer, of 1 to 32 filters and batches of 1 to 512 in float32, "
-        f"and {deep_fast:.2g} times in that of five networks of two or three layers; without it, "
-        f"{plain:.2g} and {deep_plain:.2g} times."
+        f"and {deep_fast:.1f} times in that of five networks of two or three layers; without it, "
+        f"{plain:.1f} and {deep_plain:.1f} times."
     )
     return textwrap.fill(text, 100) + "\n"
 
