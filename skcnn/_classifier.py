@@ -620,11 +620,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _class_weights(self) -> Array:
         """Return the weights of the classes according to ``class_weight``, a dict."""
-        classes = self.classes_.tolist()
-        unknown = [label for label in self.class_weight if label not in classes]
-        if unknown and not self.class_weight.keys() >= {*classes}:
+        classes, given = {*self.classes_.tolist()}, self.class_weight.keys()
+        if classes - given and given - classes:
             raise ValueError(
-                f"class_weight has {shown(unknown)}, which are not in the classes {shown(classes)}."
+                f"class_weight has {shown([*given - classes])}, which are not in the classes "
+                f"{shown(self.classes_.tolist())}."
             )
         try:
             weights = compute_class_weight(
@@ -645,7 +645,7 @@ def ordered(name: str) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        if "not supported between" not in str(error):
+        if "represented as bytes" in str(error):  # scikit-learn says what to do
             raise
         raise ValueError(
             f"{name} has labels that cannot be sorted, {error}: make them all of one type."

@@ -29,7 +29,8 @@ BLOCK_WORK = 2**20
 COMPILED_CHUNK_WORK = 2**28
 COMPILED_CHUNK_BYTES = 2**22
 
-# An interrupt waits for the parts that other threads have begun: some tenths of a second.
+# An interrupt waits for the parts that other threads have begun: in compiled loops less than a
+# second, in whole arrays some seconds at most.
 LONGEST_PART = 2**32
 
 
@@ -107,12 +108,13 @@ class Pool:
         return maps
 
     def _n_rounds(self, n):
-        """Return into how many times `MAX_PARTS` parts n images are divided, if they are many."""
-        return max(1, n * self.network.work // (MAX_PARTS * LONGEST_PART))
+        """Return how many times n images are divided into `MAX_PARTS` parts: once for a few."""
+        longest_part = max(1, LONGEST_PART // self.network.work)
+        return -(-n // (MAX_PARTS * longest_part))
 
     def _parts_of_prediction(self, n):
         """Return the parts of n images, as slices, of all rounds."""
-        return equal_slices(n, self._n_rounds(n) * len(self.parts(n)))
+        return equal_slices(n, min(n, self._n_rounds(n) * len(self.parts(n))))
 
     def gradient(self, X, Y, s, keep, T):
         """Write the outputs for a batch into T, and return the gradient of its weighted loss.
@@ -121,9 +123,10 @@ class Pool:
         """
         first, *others = equal_slices(len(Y), self._n_rounds(len(Y)))
         total = self._gradient(X.part(first), Y[first], s[first], keep[first], T[first])
+        if others:
+            total = total.copy()
         for some in others:
-            of_rows = X.part(some), Y[some], s[some], keep[some], T[some]
-            total = total.copy() + self._gradient(*of_rows)
+            total += self._gradient(X.part(some), Y[some], s[some], keep[some], T[some])
         return total
 
     def _gradient(self, X, Y, s, keep, T):

@@ -21,9 +21,10 @@ def run_lbfgs(monitor, callbacks, samples, n_epochs, tol):
     def loss_and_gradient(theta):
         callbacks.begin_epoch()
         loss, gradient = objective.loss_and_gradient(theta)
-        size = loss + np.square(gradient, dtype=np.float64).sum()  # which the search needs
-        if not np.isfinite(size) and (theta == start).all():  # elsewhere the search steps back
-            monitor.diverged()
+        if (theta == start).all():  # elsewhere the search steps back
+            square = np.square(gradient, dtype=np.float64).sum()  # the search computes it too
+            if not np.isfinite([loss, square]).all():
+                monitor.diverged()
         return loss, gradient
 
     def after_iteration():

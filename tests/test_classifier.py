@@ -1259,6 +1259,15 @@ def test_class_weights_that_mean_nothing_are_refused(scaled_digits, class_weight
         short(class_weight=class_weight).fit(*scaled_digits)
 
 
+def test_labels_that_cannot_be_compared_are_named(scaled_digits):
+    X, y = scaled_digits
+    model = short().fit(X, y)
+    with pytest.raises(ValueError, match="y has labels that cannot be sorted"):
+        model.partial_fit(X, np.array([{label} for label in y]))
+    with pytest.raises(TypeError, match="labels represented as bytes.* to a string or integer"):
+        short().fit(X, y.astype("S"))
+
+
 def test_class_weights_may_have_classes_that_a_part_of_the_data_lacks(scaled_digits):
     weights = {1: 1.0, 3: 2.0}
     model = short(class_weight={**weights, 9: 5.0}).fit(*scaled_digits)

@@ -271,6 +271,22 @@ def test_pooling_and_relu(kernels, shape, filters, pool, n):
     assert_allclose(db, expected_dZ.sum(axis=(0, 1, 2)), atol=1e-12)
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_windows_of_many_values_are_pooled_as_those_of_few(monkeypatch, axis):
+    rng, results = np.random.RandomState(0), []
+    Z, dM = rng.randint(9, size=(2, 30, 30, 3)).astype(float), rng.randn(2, 30, 30, 3)
+    dM = dM.take([0, 1], axis)
+    for most in (12, 13):
+        monkeypatch.setattr(_arrays, "MOST_CORNERS", most)
+        dZ = Z.copy()  # the gradient takes the place of Z
+        corners, M = _arrays.corners_of(dZ, 13, axis), np.empty_like(dM)
+        _arrays.pool_forward(corners, out=M)
+        _arrays.pool_backward(dM.copy(), corners, M, out=corners)
+        results.append((M, dZ))
+    for of_many, of_few in zip(*results):
+        assert_array_equal(of_many, of_few)
+
+
 def test_the_first_column_wins_among_equals_and_in_it_the_first_row(kernels):
     layer = Convolution((4, 4, 1), 1, 3, 2, is_first=True)
     windows = np.array([[[3, 5], [5, 3]], [[5, 5], [5, 5]], [[1, 7], [2, 7]], [[9, 1], [9, 9]]])

@@ -77,12 +77,14 @@ def test_an_interrupt_waits_for_a_small_part_of_a_prediction(monkeypatch):
     assert sizes == 2 * 40 * [1]
 
 
-def test_an_interrupt_waits_for_a_small_part_of_a_large_batch(monkeypatch):
+@pytest.mark.parametrize("images_in_a_part", [1, 1 / 100])  # at least one
+def test_an_interrupt_waits_for_a_small_part_of_a_large_batch(monkeypatch, images_in_a_part):
     network, parameters = random_network("two layers")
     one = objective_of(network, parameters, 40)
     loss, gradient = one.loss_and_gradient(one.theta)
     gradient = gradient.copy()
-    monkeypatch.setattr(_objective, "LONGEST_PART", network.work)
+    longest = int(network.work * images_in_a_part)
+    monkeypatch.setattr(_objective, "LONGEST_PART", longest)
     monkeypatch.setattr(_objective, "PART_WORK", 1)
     monkeypatch.setattr(_objective, "smallest_block", lambda *args: 1)
     other, sizes = objective_of(network, parameters, 40), []
