@@ -623,8 +623,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         classes, given = {*self.classes_.tolist()}, self.class_weight.keys()
         if classes - given and given - classes:
             raise ValueError(
-                f"class_weight has {shown([*given - classes])}, which are not in the classes "
-                f"{shown(self.classes_.tolist())}."
+                f"class_weight={shown(self.class_weight)} has {shown([*given - classes])}, which "
+                f"are not in the classes {shown(self.classes_.tolist())}."
             )
         try:
             weights = compute_class_weight(

@@ -1255,7 +1255,7 @@ def test_values_too_large_are_refused(scaled_digits):
     ids=str,
 )
 def test_class_weights_that_mean_nothing_are_refused(scaled_digits, class_weight, message):
-    with pytest.raises(ValueError, match=f"class_weight.*{message}"):
+    with pytest.raises(ValueError, match=f"class_weight=.*{message}"):
         short(class_weight=class_weight).fit(*scaled_digits)
 
 

@@ -1,5 +1,7 @@
 """scikit-learn's meta-estimators and model selection on images (n, H, W) and (n, H, W, C)."""
 
+from math import prod
+
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
@@ -180,14 +182,17 @@ def test_self_training_takes_rows_only():
     assert SelfTrainingClassifier(network()).fit(rows, some).score(rows, y) > 0.8
 
 
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     "chain, kind", [(ClassifierChain, ConvNetClassifier), (RegressorChain, ConvNetRegressor)]
 )
-def test_chains_take_no_images(chain, kind):
-    X, y = problem((6, 5))
-    Y, net = np.stack([y, 1 - y], axis=1), kind(image_shape=(6, 5), max_iter=1, tol=None)
-    with pytest.raises(ValueError, match="dim"):
-        chain(net).fit(X, Y)
-    with pytest.raises(ValueError, match="30 values an image, but X has 31 features"):
+def test_chains_take_no_images(chain, kind, shape):
+    X, y = problem(shape)
+    Y, net = np.stack([y, 1 - y], axis=1), kind(image_shape=shape, max_iter=1, tol=None)
+    for model in (net, network(kind)):
+        with pytest.raises(ValueError, match="dim"):
+            chain(model).fit(X, Y)
+    n = prod(shape)
+    with pytest.raises(ValueError, match=f"{n} values an image, but X has {n + 1} features"):
         chain(net).fit(X.reshape(len(X), -1), Y)
     assert net.fit(X, Y).predict(X).shape == Y.shape

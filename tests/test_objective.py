@@ -1,6 +1,7 @@
 """The gradient of a batch: parts, threads, penalty, dropout, and which kernels."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier, get_ident
 
 import numpy as np
@@ -57,6 +58,12 @@ def test_parts_of_a_batch_add_up(monkeypatch, n, part_work):
     assert_allclose(divided.outputs(divided._X), whole.outputs(whole._X))
 
 
+def map_and_record(sizes, function, *tasks):
+    """The built-in map, which appends the sizes of the parts of a batch to a list."""
+    sizes.extend(rows.stop - rows.start for rows in tasks[-1])
+    return map(function, *tasks)
+
+
 def test_an_interrupt_waits_for_a_small_part_of_a_prediction(monkeypatch):
     network, parameters = random_network("two layers")
     X = np.random.RandomState(0).rand(40, network.n_values)
@@ -66,12 +73,7 @@ def test_an_interrupt_waits_for_a_small_part_of_a_prediction(monkeypatch):
     monkeypatch.setattr(_objective, "PART_WORK", 1)
     monkeypatch.setattr(_objective, "smallest_block", lambda *args: 2)
     sizes = []
-
-    def map_of_parts(function, *tasks):
-        sizes.extend(rows.stop - rows.start for rows in tasks[-1])
-        return map(function, *tasks)
-
-    pool = Pool(network, parameters, 40, map_of_parts)
+    pool = Pool(network, parameters, 40, partial(map_and_record, sizes))
     assert_allclose(pool.outputs(X), T)
     assert_allclose(pool.feature_maps(X, 1), maps)
     assert sizes == 2 * 40 * [1]
@@ -88,12 +90,7 @@ def test_an_interrupt_waits_for_a_small_part_of_a_large_batch(monkeypatch, image
     monkeypatch.setattr(_objective, "PART_WORK", 1)
     monkeypatch.setattr(_objective, "smallest_block", lambda *args: 1)
     other, sizes = objective_of(network, parameters, 40), []
-
-    def map_of_parts(function, *tasks):
-        sizes.extend(rows.stop - rows.start for rows in tasks[-1])
-        return map(function, *tasks)
-
-    monkeypatch.setattr(other._pool, "_map", map_of_parts)
+    monkeypatch.setattr(other._pool, "_map", partial(map_and_record, sizes))
     in_rounds = other.loss_and_gradient(other.theta)
     assert_allclose(in_rounds[0], loss)
     assert_allclose(in_rounds[1], gradient, atol=1e-14)
