@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import cache, partial
 from threading import Lock
@@ -17,6 +17,30 @@ def _blas_libraries():
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def _set_num_threads(library, n_threads):
+    """Set the number of threads of a BLAS library, from any thread.
+
+    From threadpoolctl 3.8 on, the first thread that sets the number of a library with one pool of
+    threads for the whole process controls it, and other threads change nothing, without an error.
+    So the control is taken, and given up for those who come next.
+    """
+    give_up_control = getattr(library, "clear_controlling_thread", lambda force: None)
+    give_up_control(force=True)
+    library.set_num_threads(n_threads)
+    give_up_control(force=True)
+
+
+def _has_limit_per_thread(library):
+    """Return whether the number of threads that is set is that of the calling thread alone."""
+    return library.internal_api == "openblas" and library.threading_layer == "openmp"
+
+
+def _limit_this_thread():
+    """Limit those BLAS libraries to one thread that have a limit for each calling thread."""
+    for library in filter(_has_limit_per_thread, _blas_libraries()):
+        library.set_num_threads(1)
+
+
 class _OneThreadInBlas:
     """Limits BLAS to one thread while anybody uses it; users may begin and end in any order.
 
@@ -26,8 +50,7 @@ class _OneThreadInBlas:
 
     def __init__(self):
         self._lock = Lock()
-        self._users = set()
-        self._n_threads = []  # pairs of a library and a number, to restore
+        self._limited = {}  # by user: the libraries to restore, each with its number of threads
 
     # The lock and the statement share a line, so that no interrupt can come between the end of the
     # statement and the release of the lock.
@@ -37,30 +60,32 @@ class _OneThreadInBlas:
         with self._lock: return self._limit(user)  # noqa: E701  # fmt: skip
 
     def end(self, user):
-        """Restore the numbers of threads of BLAS if this was the last user."""
+        """Restore the numbers of threads of BLAS that no other user needs limited."""
         with self._lock: self._release(user)  # noqa: E701  # fmt: skip
 
     def _limit(self, user):
-        self._users.add(user)
-        if self._n_threads:
-            return 1
-        self._n_threads = [(library, library.num_threads) for library in _blas_libraries()]
-        for library, _ in self._n_threads:
-            library.set_num_threads(1)
-        return max((n_threads for _, n_threads in self._n_threads), default=1)
+        is_first = not self._limited
+        n_threads = [(library, library.num_threads or 1) for library in _blas_libraries()]
+        # A limit of one that somebody else has set is theirs to lift.
+        self._limited[user] = limited = [(library, n) for library, n in n_threads if n > 1]
+        for library, _ in limited:
+            _set_num_threads(library, 1)
+        return max((n for _, n in limited), default=1) if is_first else 1
 
     def _release(self, user):
-        self._users.discard(user)
-        if not self._users:
-            for library, n_threads in self._n_threads:
-                library.set_num_threads(n_threads)
-            self._n_threads = []
+        others = [limited for other, limited in self._limited.items() if other is not user]
+        for library, n_threads in self._limited.get(user, ()):
+            if others and not _has_limit_per_thread(library):
+                others[0].append((library, n_threads))
+            elif library.num_threads == 1:  # nobody has set another number meanwhile
+                _set_num_threads(library, n_threads)
+        self._limited.pop(user, None)
 
     def after_fork_in_child(self):
         """Restore the numbers of threads: the users were threads of the parent process."""
         self._lock = Lock()  # a thread of the parent may have held the old one
-        self._users = set()
-        self._release(None)  # even if the parent was doing so at the fork
+        for user in [*self._limited]:
+            self._release(user)
 
 
 _one_thread_in_blas = _OneThreadInBlas()
@@ -78,7 +103,8 @@ def threads():
     BLAS and 7 s with one. A thread for each part of a batch is worth its cost.
 
     What limits the threads of BLAS (``OMP_NUM_THREADS``, threadpoolctl, joblib) limits these too.
-    If a process trains several models in threads, only the first training has more than one.
+    If a process trains several models in threads, only the first training has more than one. Where
+    no thread can be started, the calling one computes alone.
 
     Yields
     ------
@@ -92,7 +118,7 @@ def threads():
             if n_threads == 1:
                 yield map
             else:  # no return above: after an interrupt there, nothing would be released
-                with ThreadPoolExecutor(n_threads - 1) as helpers:
+                with ThreadPoolExecutor(n_threads - 1, initializer=_limit_this_thread) as helpers:
                     yield partial(_map_together, helpers, n_threads - 1)
         finally:
             _one_thread_in_blas.end(user)
@@ -121,9 +147,12 @@ def _map_together(helpers, n_helpers, function, *tasks):
                 left.clear()
                 raise
 
-    n_futures = min(n_helpers, len(left) - 1)
-    # NumPy's errstate is part of the context.
-    futures = [helpers.submit(copy_context().run, work) for _ in range(n_futures)]
+    futures = []
+    # RuntimeError: the interpreter shuts down, or no thread can be started.
+    with suppress(RuntimeError):
+        for _ in range(min(n_helpers, len(left) - 1)):
+            # NumPy's errstate is part of the context.
+            futures.append(helpers.submit(copy_context().run, work))
     try:
         work()
     finally:

@@ -1,11 +1,15 @@
 import multiprocessing
+import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from skcnn import ConvNetClassifier, _threads
 from skcnn._threads import threads
 
 
@@ -39,6 +43,194 @@ def test_users_may_come_and_go_in_any_order():
     assert blas_threads() == {1}
     second.__exit__(None, None, None)
     assert blas_threads() == {3}
+
+
+def in_thread(function, *args):
+    """Return the result of a function in another thread."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(function, *args).result()
+
+
+def limited_meanwhile():
+    with threads() as map_in_threads:
+        return blas_threads(), map_in_threads is not map
+
+
+def test_any_thread_may_limit_blas():
+    assert limited_meanwhile() == ({1}, True)
+    with ThreadPoolExecutor(1) as executor:  # whose thread lives on between the calls
+        assert executor.submit(limited_meanwhile).result() == ({1}, True)
+        assert blas_threads() == {3}
+        assert limited_meanwhile() == ({1}, True)
+        with threadpool_limits(2, user_api="blas"):
+            assert blas_threads() == {2}
+            assert executor.submit(limited_meanwhile).result() == ({1}, True)
+            assert blas_threads() == {2}
+        assert blas_threads() == {3}
+    assert in_thread(limited_meanwhile) == ({1}, True)
+    assert blas_threads() == {3}
+
+
+@pytest.mark.parametrize("first_ends_first", [True, False])
+def test_users_in_several_threads_may_come_and_go_in_any_order(first_ends_first):
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        first, second = threads(), threads()
+        assert one.submit(first.__enter__).result() is not map
+        assert other.submit(second.__enter__).result() is map
+        users = [(one, first), (other, second)]
+        (executor, user), (last_executor, last) = users if first_ends_first else users[::-1]
+        executor.submit(user.__exit__, None, None, None).result()
+        assert blas_threads() == {1}
+        last_executor.submit(last.__exit__, None, None, None).result()
+        assert blas_threads() == {3}
+        with threadpool_limits(2, user_api="blas"):  # which the two threads leave to this one
+            assert blas_threads() == {2}
+
+
+def test_a_limit_of_others_is_theirs_to_lift():
+    with threadpool_limits(1, user_api="blas"):
+        user = threads()
+        assert user.__enter__() is map
+    assert blas_threads() == {3}
+    user.__exit__(None, None, None)
+    assert blas_threads() == {3}
+    limit = threadpool_limits(2, user_api="blas")
+    user = threads()
+    in_thread(user.__enter__)
+    limit.restore_original_limits()
+    assert blas_threads() == {3}
+    in_thread(user.__exit__, None, None, None)
+    assert blas_threads() == {3}
+
+
+THREADS_OF_JOBLIB = """
+from joblib import parallel_config
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
+from threadpoolctl import ThreadpoolController
+from skcnn import ConvNetClassifier
+
+blas = ThreadpoolController().select(user_api="blas").lib_controllers
+for library in blas:
+    library.set_num_threads(2)
+    getattr(library, "clear_controlling_thread", int)()
+X, y = load_digits(return_X_y=True)
+model = ConvNetClassifier(n_filters=16, K=5, max_iter=2, tol=None, random_state=0)
+for _ in range(3):
+    with parallel_config(backend="threading", n_jobs=2):
+        cross_val_score(model, X / 16, y, cv=3)
+    print({library.num_threads for library in blas})
+"""
+
+
+def test_trainings_in_threads_of_joblib_leave_blas_as_it_was():
+    command = [sys.executable, "-c", THREADS_OF_JOBLIB]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("{2}\n" * 3, "")
+
+
+@pytest.mark.parametrize("n_filters", [16, (8, 8)])
+def test_the_same_bits_in_any_thread(kernels, n_filters):
+    images, y = load_digits(return_X_y=True)
+    model = ConvNetClassifier(
+        n_filters=n_filters, K=5, hidden_layer_sizes=64, max_iter=2, tol=None, random_state=0
+    )
+
+    def coefs():
+        return [*model.fit(images / 16, y).coefs_, model.predict_proba(images / 16)]
+
+    expected = coefs()
+    for others in (in_thread(coefs), coefs()):
+        for other, array in zip(others, expected, strict=True):
+            assert (other == array).all()
+
+
+class LibraryWithALimitPerThread:
+    """Like OpenBLAS with OpenMP, where each calling thread has a limit of its own."""
+
+    internal_api, threading_layer = "openblas", "openmp"
+
+    def __init__(self):
+        self._local = threading.local()
+
+    @property
+    def num_threads(self):
+        return getattr(self._local, "n_threads", 3)
+
+    def set_num_threads(self, n_threads):
+        self._local.n_threads = n_threads
+
+
+def test_a_limit_per_thread_is_set_in_every_thread(monkeypatch):
+    library = LibraryWithALimitPerThread()
+    monkeypatch.setattr(_threads, "_blas_libraries", lambda: [library])
+    together = threading.Barrier(3, timeout=60)
+
+    def limit(_):
+        together.wait()  # one task for each thread
+        return library.num_threads
+
+    def end():
+        user.__exit__(None, None, None)
+        return library.num_threads
+
+    with ThreadPoolExecutor(1) as executor:
+        user = threads()
+        executor.submit(user.__enter__).result()
+        with threads():
+            assert library.num_threads == 1
+            assert executor.submit(lambda: library.num_threads).result() == 1
+        assert library.num_threads == 3
+        assert executor.submit(end).result() == 3
+    with threads() as map_in_threads:
+        assert map_in_threads(limit, range(3)) == [1, 1, 1]
+
+
+def test_where_no_thread_can_be_started_the_caller_computes_alone(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with threads() as map_in_threads:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        idents = map_in_threads(lambda _: threading.get_ident(), range(8))
+    assert idents == [threading.get_ident()] * 8
+
+
+AFTER_THE_MAIN_THREAD = """
+import atexit, sys, threading
+import numpy as np
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+from skcnn import ConvNetClassifier
+
+threadpool_limits(2, user_api="blas")
+X, y = load_digits(return_X_y=True)
+model = ConvNetClassifier(n_filters=16, K=5, max_iter=1, tol=None, random_state=0).fit(X, y)
+expected = model.predict_proba(X), model.coefs_[0]
+
+def compute():
+    threading.main_thread().join()
+    check()
+
+def check():
+    assert (model.predict_proba(X) == expected[0]).all()
+    assert (model.fit(X, y).coefs_[0] == expected[1]).all()
+    print("equal", flush=True)
+
+if sys.argv[1] == "atexit":
+    atexit.register(check)
+else:
+    threading.Thread(target=compute).start()
+"""
+
+
+@pytest.mark.parametrize("fast", ["0", "1"])
+@pytest.mark.parametrize("when", ["atexit", "in a thread"])
+def test_after_the_main_thread(when, fast, monkeypatch):
+    monkeypatch.setenv("SKCNN_FAST", fast)
+    command = [sys.executable, "-c", AFTER_THE_MAIN_THREAD, when]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("equal\n", "")
 
 
 def interrupted_at_line(k, function):
