@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images
-from ._arguments import shown
+from ._arguments import SEQUENCES, RealInterval, as_sizes
 from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, quietly, shallow_copy
 from ._holdout import hold_out
@@ -24,7 +24,7 @@ from ._saving import Saved
 from ._threads import threads
 from ._training import CURVES, Callbacks, Monitor, batch_size_for, curves_of, run_epochs, run_lbfgs
 from ._typing import Array, MaybeSparse
-from ._weights import check_sample_weight
+from ._weights import check_sample_weight, scaled_to_mean_1
 
 LARGEST_FLOAT = float(np.finfo(np.float64).max)
 
@@ -32,7 +32,7 @@ LARGEST_FLOAT = float(np.finfo(np.float64).max)
 LARGEST_NETWORK = 2**28
 
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
-SIZES = [AT_LEAST_1, tuple, list]  # one for all layers, or one for each
+SIZES = [AT_LEAST_1, *SEQUENCES]  # one for all layers, or one for each
 
 
 class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
@@ -63,27 +63,29 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
     loss_curve_: list[float]
     validation_loss_curve_: list[float]
 
+    _split_intercept: tuple | None = None  # the offset and the rest of ``intercepts_[-1]``
+
     _parameter_constraints: dict = {
         "K": SIZES,
         "n_filters": SIZES,
         "pool_size": [*SIZES, StrOptions({"global"})],
         "hidden_layer_sizes": SIZES,
-        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [RealInterval(0, 1, closed="left")],
         "augment": [callable, tuple, list, None],
         "fit_intercept": ["boolean"],
         "freeze": [StrOptions({"filters", "dense"}), None],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
-        "eta": [Interval(Real, 0, LARGEST_FLOAT, closed="right")],
+        "eta": [RealInterval(0, LARGEST_FLOAT, closed="right")],
         "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "alpha": [Interval(Real, 0, LARGEST_FLOAT, closed="both")],
+        "momentum": [RealInterval(0, 1, closed="left")],
+        "alpha": [RealInterval(0, LARGEST_FLOAT, closed="both")],
         "batch_size": [StrOptions({"auto"}), AT_LEAST_1],
         "sampling": [StrOptions({"shuffle", "replacement", "sequential"})],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, LARGEST_FLOAT, closed="both"), None],
+        "tol": [RealInterval(0, LARGEST_FLOAT, closed="both"), None],
         "n_iter_no_change": [AT_LEAST_1, Options(Real, {np.inf})],
         "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "validation_fraction": [RealInterval(0, 1, closed="neither")],
         "warm_start": ["boolean"],
         "image_shape": [tuple, list, None],
         "random_state": ["random_state"],
@@ -179,17 +181,18 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             model._set_targets(y, resume, stream, **options)
             if resume:
                 model._check_sizes()
-            y, s = model._encode(y), check_sample_weight(sample_weight, X)
-            s /= s.max()  # only their ratios matter, and now no sum of them overflows
+            s = check_sample_weight(sample_weight, X, all_may_be_0=stream)
+            s /= s.max() or 1  # only their ratios matter, and now no sum of them overflows
+            y, s = model._encode(y), scaled_to_mean_1(s) if stream else s
             s = model._weigh(y, s, stream)
             if not resume:
                 model._initialise(X.dtype)
             validation, s = model._set_apart(X, y, s, X_val, y_val)
-            if not resume and model.fit_intercept:
-                model.intercepts_[-1][...] = model._loss.initial_intercept(y, s)
-            values, curves = model._solve(X, y, s, validation, callbacks, stream)
+            fitted, curves = {}, {}
+            if s.any():  # else nothing is learnt from this part of a stream
+                fitted, curves = model._solve(X, y, s, validation, callbacks, stream, resume)
             callbacks.end()
-            vars(model).update(model._fitted(values, curves))
+            vars(model).update(fitted)
             if stream:  # in place: copying the curves would slow down a long one
                 effects += [partial(getattr(model, name).extend, curves[name]) for name in curves]
             else:
@@ -249,7 +252,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         if not hasattr(self, "_hold_out_key"):  # a warm start holds out the same samples
             self._hold_out_key = self._random_state.bytes(16)
         strata = y if y.ndim == 1 else np.zeros(len(y))  # the classes, if each sample has one
-        rows = hold_out(X, strata, s, self.validation_fraction, self._hold_out_key)
+        rows = hold_out(X, strata, s, float(self.validation_fraction), self._hold_out_key)
         if len(rows) == 0:
             raise ValueError(
                 "early_stopping=True holds out a part of the samples (n_samples="
@@ -287,7 +290,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         n_layers = len(sizes["n_filters"])
         for name in ("K", "pool_size"):
             given = getattr(self, name)
-            if not isinstance(given, (tuple, list)):
+            if not isinstance(given, SEQUENCES):
                 sizes[name] *= n_layers
             if len(sizes[name]) != n_layers:
                 raise ValueError(
@@ -307,7 +310,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         for name, value in asked.items():
             given, fitted = getattr(self, name), found[name]
             if value != fitted:
-                if not isinstance(given, (tuple, list)) and len({*fitted}) == 1:
+                if not isinstance(given, SEQUENCES) and len({*fitted}) == 1:
                     fitted = fitted[0]
                 raise ValueError(
                     f"{name}={given}, but the model to go on with has {name}={fitted}: set it "
@@ -328,15 +331,16 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             )
         dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
         values = network.initial(self._random_state, dtype)
-        for name in (*CURVES, "initial_filters_", "_seed", "_hold_out_key"):
+        for name in (*CURVES, "initial_filters_", "_seed", "_hold_out_key", "_plateau"):
             vars(self).pop(name, None)
         self.n_iter_ = self.t_ = 0
         self.loss_ = self.best_loss_ = np.nan
         curves = curves_of(network.loss, validation=False)
-        vars(self).update(self._fitted(values, curves), **curves)
+        vars(self).update(self._fitted(values, curves, offset=0.0), **curves)
+        self._split_intercept = None
         self.initial_filters_ = copy.deepcopy(self.filters_)
 
-    def _fitted(self, values, curves):
+    def _fitted(self, values, curves, offset):
         """Return the fitted attributes after more epochs: weights, losses, number of epochs.
 
         Parameters
@@ -345,6 +349,8 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             Weights and intercepts of each layer, in the layout of the network.
         curves : dict of lists
             Those of the new epochs.
+        offset : float or ndarray of shape (n_outputs,)
+            To be added to the intercepts of the outputs.
         """
         network, losses = self._network, curves["loss_curve_"]
         of_convolutions = values[: len(network.convolutions)]
@@ -352,15 +358,17 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         if len(self.image_shape_) == 2:
             filters[0] = filters[0][..., 0]
         initial = as_list(getattr(self, "initial_filters_", filters))
-        if not isinstance(self.n_filters, (tuple, list)):
+        if not isinstance(self.n_filters, SEQUENCES):
             (filters,), (intercepts,), (initial,) = filters, intercepts, initial
         of_denses = values[len(network.convolutions) :]
+        *hidden, rest = [c for _, c in of_denses]
         return {
             "filters_": filters,
             "initial_filters_": initial,
             "filter_intercept_": intercepts,
             "coefs_": [layer.to_coef(V) for layer, (V, _) in zip(network.denses, of_denses)],
-            "intercepts_": [c for _, c in of_denses],
+            "intercepts_": [*hidden, (offset + rest).astype(rest.dtype)],
+            "_split_intercept": (offset, rest),
             "n_iter_": self.n_iter_ + len(losses),
             "loss_": losses[-1] if losses else self.loss_,
             "best_loss_": float(np.fmin.reduce([self.best_loss_, *losses])),
@@ -379,6 +387,21 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             for layer, coef, c in zip(network.denses, self.coefs_, self.intercepts_)
         ]
         return of_convolutions + of_denses
+
+    def _centered_intercept(self, y, s):
+        """Return the intercepts of the outputs as an offset, in float64, and the rest.
+
+        The offset of a regressor is the mean of the targets of its first call. It is no part of the
+        network that is trained: beside a large one, outputs and steps would be lost in float32.
+        """
+        intercept, split = self.intercepts_[-1], self._split_intercept
+        if not self.fit_intercept:
+            return 0.0, intercept
+        is_new = split is None and not intercept.any()
+        offset, rest = split or (self._loss.initial_intercept(y, s), np.zeros_like(intercept))
+        if not is_new and not np.array_equal((offset + rest).astype(rest.dtype), intercept):
+            rest = (intercept - offset).astype(rest.dtype)  # the user has set another one
+        return offset, rest
 
     def _continued(self, curves):
         """Return the curves extended by those of more epochs."""
@@ -403,13 +426,13 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             )
         return result
 
-    def _solve(self, X, y, s, validation, callbacks, stream):
+    def _solve(self, X, y, s, validation, callbacks, stream, resume):
         """Train until the loss settles, or for one epoch of a stream.
 
         Returns
         -------
-        values : list of pairs of ndarrays
-            Weights and intercepts of each layer, in the layout of the network.
+        fitted : dict
+            The fitted attributes, but for the curves.
         curves : dict of lists
             Those of the new epochs.
         """
@@ -424,38 +447,44 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         if stream:
             n_epochs, tol, start = 1, None, self.n_iter_
         else:
-            n_epochs, tol, start = int(self.max_iter), self.tol, 0
+            n_epochs, start = int(self.max_iter), 0
+            tol = None if self.tol is None else float(self.tol)
             vars(self).pop("_solver", None)  # a warm start goes on with the weights, not with it
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
         batch_size = batch_size_for(self, len(samples))
         with threads() as map:
-            network = self._network
-            parameters = Parameters(network, self._values(), self.freeze, self.fit_intercept)
+            network, values = self._network, self._values()
+            scaled = s if stream else scaled_to_mean_1(s)
+            offset, rest = self._centered_intercept(y, scaled)
+            values[-1] = values[-1][0], rest
+            y = network.loss.centered(y, offset)
+            if validation is not None:
+                X_val, y_val, s_val = validation
+                validation = X_val, network.loss.centered(y_val, offset), s_val
+            parameters = Parameters(network, values, self.freeze, self.fit_intercept)
             pool = Pool(network, parameters, batch_size, map)
-            scaled = s / s[samples].mean()  # to mean 1
             options = float(self.alpha), float(self.dropout), augment
             objective = Objective(pool, X, y, scaled, *options)
-            monitor = Monitor(objective, y, s, validation, self, n_epochs, tol)
+            monitor = Monitor(objective, y, scaled, validation, self, n_epochs, tol, resume)
+            if not np.isfinite(np.asarray(offset).astype(rest.dtype)).all():
+                monitor.diverged()
             callbacks.fitted = lambda: {
-                **self._fitted(parameters.values(), monitor.curves),
+                **self._fitted(parameters.values(), monitor.curves, offset),
                 **self._continued(monitor.curves),
             }
             if self.solver == "lbfgs":
-                converged = run_lbfgs(monitor, callbacks, samples, n_epochs, tol)
+                outcome = run_lbfgs(monitor, callbacks, samples, n_epochs, tol)
             else:
                 epochs = range(start, start + n_epochs)
-                converged = run_epochs(monitor, callbacks, samples, epochs, batch_size)
+                outcome = run_epochs(monitor, callbacks, samples, epochs, batch_size)
             monitor.finish()
-        if not converged and tol is not None and n_epochs > 0:
-            warnings.warn(
-                f"The training reached max_iter={n_epochs} epochs before the loss settled. Raise "
-                "max_iter or tol, or set tol=None to run for exactly max_iter epochs.",
-                ConvergenceWarning,
-            )
+        self._plateau = None if stream else (self.early_stopping, *monitor.plateau.state)
+        if tol is not None and n_epochs > 0 and outcome != "converged":
+            warnings.warn(monitor.reason_not_converged(outcome), ConvergenceWarning)
         if not stream and monitor.n_epochs > 0:
             self._warn_of_dead_layers(parameters.values())
         self.t_ += len(samples) * monitor.n_epochs
-        return parameters.values(), monitor.curves
+        return self._fitted(parameters.values(), monitor.curves, offset), monitor.curves
 
     def _warn_of_dead_layers(self, values):
         """Warn of layers whose intercepts, which have no penalty, are still 0, as they began."""
@@ -490,27 +519,6 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
             return images
 
         return augment
-
-
-def as_sizes(name, value):
-    """Return a parameter as a tuple with a size for each layer.
-
-    Raises
-    ------
-    ValueError
-        If an entry is not a size, or there is none, except for hidden layers.
-    """
-    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    for size in sizes:
-        is_global = name == "pool_size" and isinstance(size, str) and size == "global"
-        if not is_global and not (_images.is_whole_number(size) and size >= 1):
-            allowed = "a whole number of at least 1" + ' or "global"' * (name == "pool_size")
-            raise ValueError(
-                f"{name}={shown(value)} must have {allowed} for each layer, but got {shown(size)}."
-            )
-    if not sizes and name != "hidden_layer_sizes":
-        raise ValueError(f"{name}={value!r} has no layer: give a number for each.")
-    return tuple(str(size) if isinstance(size, str) else int(size) for size in sizes)
 
 
 def as_list(value):

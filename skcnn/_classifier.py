@@ -22,6 +22,7 @@ from ._base import BaseConvNet
 from ._failure import checked, quietly
 from ._losses import LabelLogLoss, LogLoss
 from ._typing import Array, Augments, ImageShape, MaybeSparse, PoolSizes, Sizes
+from ._weights import scaled_to_mean_1
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -34,23 +35,23 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     Parameters
     ----------
-    K : int, or tuple or list of int, default=3
+    K : int, or sequence of int, default=3
         Side of the filters, in pixels: one value for all convolution layers, or one for each. A
         filter may be larger than the image. Filters of images of one row, such as signals, have
         one row; those of images of one column have one column.
 
-    n_filters : int, or tuple or list of int, default=1
+    n_filters : int, or sequence of int, default=1
         Number of filters: an int for one convolution layer, or a number for each of several, as in
         ``(32, 64)``.
 
-    pool_size : int or "global", or tuple or list of these, default=1
+    pool_size : int or "global", or sequence of these, default=1
         Side of the max-pooling windows, in pixels: one value for all convolution layers, or one
         for each. 1: no pooling; "global": one window, the whole image. Pixels at the right and
         lower edges that do not fill a window are dropped. Where a window would be higher or wider
         than the image, it is at most H // 2 pixels high and W // 2 wide, and at least one: a
         signal is pooled along its length.
 
-    hidden_layer_sizes : int, or tuple or list of int, default=()
+    hidden_layer_sizes : int, or sequence of int, default=()
         Number of units of each dense layer between the last convolution layer and the output.
 
     dropout : float, default=0.0
@@ -124,11 +125,14 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, ``{label: weight}``, by which those of their samples are
         multiplied, 1 for classes that it does not name; "balanced" makes all classes weigh the
-        same.
+        same. In :meth:`partial_fit` the weights of a dict are scaled to a mean of 1 over the
+        classes, whichever of them a call has.
 
     warm_start : bool, default=False
         If True, :meth:`fit` starts from the weights it finds, goes on with the random draws and
-        appends to the curves; the solver and the schedule start afresh.
+        appends to the curves; the solver and the schedule start afresh. The count of epochs without
+        improvement goes on, and with ``early_stopping`` the weights that it finds are kept if no
+        epoch has a smaller loss on the validation data.
 
     image_shape : tuple or list (H, W) or (H, W, C), or None, default=None
         Shape of the images. None: it is taken from ``X`` when that is three- or four-dimensional,
@@ -158,7 +162,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     filters_ : ndarray of shape (n_filters, K, K) or (n_filters, K, K, C), or list of ndarrays
         Filters W; without the last axis where ``image_shape_`` has two sides. Where ``n_filters``
-        is a tuple or a list: a list with an array for each layer, those after the first of shape
+        is a sequence: a list with an array for each layer, those after the first of shape
         (F, K, K, number of filters of the layer before). For images of one row or one column, K is
         1 on that axis.
 
@@ -237,8 +241,10 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     sqrt(2/fan_in) for the W after it and the V of hidden layers [5]_, and 1/sqrt(fan_in) for the
     last V. Intercepts start at 0.
 
-    Sample weights are scaled to mean 1, so that a step on one sample has its weight and a full
-    batch is the weighted mean. Samples of weight 0 are not visited.
+    Sample weights, times those of the classes, are scaled to mean 1, so that a step on one sample
+    has its weight and a full batch is the weighted mean. In a stream, where a call may have samples
+    of one class only, sample weights are scaled first, and then multiplied by those of the classes.
+    Samples of weight 0 are not visited.
 
     Where numba is installed, by the extra "fast", the network is computed in compiled loops, which
     give the same weights to rounding; the environment variable ``SKCNN_FAST=0`` turns them off.
@@ -365,7 +371,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Warns
         -----
         ConvergenceWarning
-            If training reached ``max_iter`` epochs before it settled; or if no gradient of "adam"
+            If training reached ``max_iter`` epochs before it settled; if "lbfgs" found no step that
+            lowers the loss before the gradient was as small as ``tol``; or if no gradient of "adam"
             or "sgd" has reached any filter of a layer, as no sample had a response above 0.
         """
         return self._train(X, y, sample_weight, X_val, y_val)
@@ -382,7 +389,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         """Train for one epoch on some samples.
 
         The state of the solver and of the random draws carries over from call to call, so that m
-        calls on the same data give what ``fit`` gives in m epochs.
+        calls on the same data give what ``fit`` gives in m epochs; with a ``class_weight`` the
+        steps may be longer or shorter, since the scale of the weights is that of the classes.
 
         Parameters
         ----------
@@ -398,7 +406,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             with several labels for each sample.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, relative to each other within this call.
+            Weights of the samples, relative to each other within this call. If all are 0, nothing
+            is learnt.
 
         Returns
         -------
@@ -603,13 +612,13 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
             s[rows] *= balance[indices]
         elif self.class_weight is not None:
-            s *= self._class_weights()[y]
-            if not s.max() > 0:
+            class_weights = self._class_weights()
+            s *= class_weights[y]
+            if not (s.any() or (stream and class_weights.any())):
                 raise ValueError(
                     f"class_weight={self.class_weight} must leave samples with a weight that is "
                     "greater than 0."
                 )
-            s /= s.max()
         remaining = self.classes_[np.unique(y[s > 0])].tolist()
         if len(remaining) < 2 and not stream:
             raise ValueError(
@@ -619,7 +628,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return s
 
     def _class_weights(self) -> Array:
-        """Return the weights of the classes according to ``class_weight``, a dict."""
+        """Return the weights of the classes according to ``class_weight``, a dict.
+
+        Their mean over the classes is 1, whatever samples a call has: in a stream they may all be
+        of one class.
+        """
         classes, given = {*self.classes_.tolist()}, self.class_weight.keys()
         if classes - given and given - classes:
             raise ValueError(
@@ -636,7 +649,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             raise ValueError(
                 f"class_weight={self.class_weight} must be finite weights of at least 0."
             )
-        return weights
+        return scaled_to_mean_1(weights / (weights.max() or 1))  # so that no sum overflows
 
 
 @contextmanager

@@ -48,6 +48,10 @@ class LogLoss:
         """Intercept of the output before training."""
         return 0.0
 
+    def centered(self, y, offset):
+        """The targets without an offset of the outputs: those of logits have none."""
+        return y
+
     def forward(self, T, y):
         """-log P[n, y_n] of each image, in nats."""
         return self.terms(T, y).sum(axis=1)
@@ -156,6 +160,10 @@ class SquaredError:
     def initial_intercept(self, y, s):
         """Intercept of the output before training: the weighted mean of the targets."""
         return np.average(y, axis=0, weights=s)
+
+    def centered(self, y, offset):
+        """The targets without an offset of the outputs."""
+        return y - offset
 
     def forward(self, T, y):
         """Half the mean over the targets of (T - y)**2, of each image."""

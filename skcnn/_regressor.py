@@ -24,23 +24,23 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     Parameters
     ----------
-    K : int, or tuple or list of int, default=3
+    K : int, or sequence of int, default=3
         Side of the filters, in pixels: one value for all convolution layers, or one for each. A
         filter may be larger than the image. Filters of images of one row, such as signals, have
         one row; those of images of one column have one column.
 
-    n_filters : int, or tuple or list of int, default=1
+    n_filters : int, or sequence of int, default=1
         Number of filters: an int for one convolution layer, or a number for each of several, as in
         ``(32, 64)``.
 
-    pool_size : int or "global", or tuple or list of these, default=1
+    pool_size : int or "global", or sequence of these, default=1
         Side of the max-pooling windows, in pixels: one value for all convolution layers, or one
         for each. 1: no pooling; "global": one window, the whole image. Pixels at the right and
         lower edges that do not fill a window are dropped. Where a window would be higher or wider
         than the image, it is at most H // 2 pixels high and W // 2 wide, and at least one: a
         signal is pooled along its length.
 
-    hidden_layer_sizes : int, or tuple or list of int, default=()
+    hidden_layer_sizes : int, or sequence of int, default=()
         Number of units of each dense layer between the last convolution layer and the output.
 
     dropout : float, default=0.0
@@ -112,7 +112,9 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     warm_start : bool, default=False
         If True, :meth:`fit` starts from the weights it finds, goes on with the random draws and
-        appends to the curves; the solver and the schedule start afresh.
+        appends to the curves; the solver and the schedule start afresh. The count of epochs without
+        improvement goes on, and with ``early_stopping`` the weights that it finds are kept if no
+        epoch has a smaller loss on the validation data.
 
     image_shape : tuple or list (H, W) or (H, W, C), or None, default=None
         Shape of the images. None: it is taken from ``X`` when that is three- or four-dimensional,
@@ -139,7 +141,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     filters_ : ndarray of shape (n_filters, K, K) or (n_filters, K, K, C), or list of ndarrays
         Filters W; without the last axis where ``image_shape_`` has two sides. Where ``n_filters``
-        is a tuple or a list: a list with an array for each layer, those after the first of shape
+        is a sequence: a list with an array for each layer, those after the first of shape
         (F, K, K, number of filters of the layer before). For images of one row or one column, K is
         1 on that axis.
 
@@ -193,7 +195,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             + \frac{\alpha}{2} \sum (|W|^2 + |V|^2)
 
     with weights s of the samples. The intercepts of the outputs start at the weighted means of the
-    targets that are trained on: those of the first call, with :meth:`partial_fit`. All else is as
+    targets that are trained on: those of the first call, with :meth:`partial_fit`. These means are
+    subtracted from the targets in training, so that large ones cost no precision. All else is as
     in :class:`ConvNetClassifier`.
 
     References
@@ -295,7 +298,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         Warns
         -----
         ConvergenceWarning
-            If training reached ``max_iter`` epochs before it settled; or if no gradient of "adam"
+            If training reached ``max_iter`` epochs before it settled; if "lbfgs" found no step that
+            lowers the loss before the gradient was as small as ``tol``; or if no gradient of "adam"
             or "sgd" has reached any filter of a layer, as no sample had a response above 0.
         """
         return self._train(X, y, sample_weight, X_val, y_val)
@@ -320,7 +324,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             Targets.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, relative to each other within this call.
+            Weights of the samples, relative to each other within this call. If all are 0, nothing
+            is learnt.
 
         Returns
         -------

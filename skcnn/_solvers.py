@@ -140,8 +140,8 @@ def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):
 
     Returns
     -------
-    converged : bool
-        Whether there was a reason to stop other than ``max_iter``.
+    outcome : {"converged", "max_iter", "stalled"}
+        Why it stopped. "stalled": the search found no step that lowers the loss.
 
     References
     ----------
@@ -166,12 +166,12 @@ def lbfgs(theta, loss_and_gradient, max_iter, tol, after_iteration):
         options={
             "maxiter": max_iter,
             "maxfun": 100 * max_iter,
-            "gtol": 0 if tol is None else tol,
+            "gtol": tol or 0,
             "ftol": 0 if tol is None else 64 * np.finfo(np.float64).eps,
         },
     )
     theta[...] = found.x
-    return found.status != 1  # SciPy's status of a search that ran out of iterations
+    return {1: "max_iter", 2: "stalled"}.get(found.status, "converged")
 
 
 class LearningRate:
@@ -221,13 +221,22 @@ class Plateau:
         Smallest change that counts as an improvement; None: never detect a plateau.
     patience : int
         Number of epochs in a row without improvement that make a plateau.
+    best : float, default=inf
+        Smallest loss so far.
+    epochs_without_improvement : int, default=0
+        Their number so far.
     """
 
-    def __init__(self, tol, patience):
+    def __init__(self, tol, patience, best=np.inf, epochs_without_improvement=0):
         self.tol = -np.inf if tol is None else tol  # then every loss is an improvement
         self.patience = patience
-        self.best = np.inf
-        self.epochs_without_improvement = 0
+        self.best = best
+        self.epochs_without_improvement = epochs_without_improvement
+
+    @property
+    def state(self):
+        """The smallest loss and the number of epochs without improvement, to go on with."""
+        return self.best, self.epochs_without_improvement
 
     def reached(self, loss):
         """Record an epoch's loss, and return whether it has plateaued.

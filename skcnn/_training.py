@@ -14,7 +14,7 @@ def curves_of(loss, validation):
 
 
 def run_lbfgs(monitor, callbacks, samples, n_epochs, tol):
-    """Run L-BFGS on some samples, and return whether it converged before n_epochs."""
+    """Run L-BFGS on some samples, and return its outcome; see `skcnn._solvers.lbfgs`."""
     objective = monitor.objective
     start = objective.theta.copy()
 
@@ -32,12 +32,12 @@ def run_lbfgs(monitor, callbacks, samples, n_epochs, tol):
         return callbacks.end_epoch() or has_plateaued
 
     if n_epochs == 0:
-        return False
+        return "max_iter"
     return _solvers.lbfgs(objective.theta, loss_and_gradient, n_epochs, tol, after_iteration)
 
 
 def run_epochs(monitor, callbacks, samples, epochs, batch_size):
-    """Run epochs of a stochastic solver, and return whether it stopped before the last.
+    """Run epochs of a stochastic solver, and return its outcome, "converged" or "max_iter".
 
     The model keeps the random draws and the state of the solver, with which the next call of
     ``partial_fit`` goes on.
@@ -62,7 +62,7 @@ def run_epochs(monitor, callbacks, samples, epochs, batch_size):
         if stop:
             break
     model._solver = settings, solver.t, solver.memory
-    return stop
+    return "converged" if stop else "max_iter"
 
 
 def stochastic_solver(model, theta):
@@ -111,6 +111,9 @@ class Monitor:
         Greatest number of epochs, for the lines of ``verbose``.
     tol : float or None
         Smallest improvement of the loss; see `Plateau`.
+    resume : bool
+        Whether the training goes on with the weights of another, whose plateau then goes on too,
+        and which are kept if no epoch has a smaller validation loss.
 
     Attributes
     ----------
@@ -120,16 +123,24 @@ class Monitor:
         Epochs so far.
     """
 
-    def __init__(self, objective, y, s, validation, model, max_epochs, tol):
+    def __init__(self, objective, y, s, validation, model, max_epochs, tol, resume):
         self.objective = objective
         self.y, self.s = y, s
         self.validation = validation
         self.curves = curves_of(objective.loss, validation)
         self.model = model
         self.max_epochs = max_epochs
-        self.plateau = _solvers.Plateau(tol, model.n_iter_no_change)
         self.n_epochs = 0
         self._best_loss, self._best_theta = np.inf, None
+        watched, *state = getattr(model, "_plateau", None) or (None,)
+        self.plateau = _solvers.Plateau(
+            tol, model.n_iter_no_change, *(state if watched == model.early_stopping else ())
+        )
+        if resume and model.early_stopping:
+            loss, *_ = self._validation_figures()[1]
+            if loss < self._best_loss:
+                self._keep(loss)
+                self.plateau.best = loss
 
     def after_epoch(self, rows, solver_is_finite=True):
         """Record the epoch that visited some rows, and return whether the loss has plateaued.
@@ -148,9 +159,8 @@ class Monitor:
         if not np.isfinite(figures).all():
             self.diverged()
         if self.validation is not None:
-            X, y, s = self.validation
-            T = self.objective.outputs(X)
-            figures += self.objective.loss.report(T, y, s)
+            T, of_validation = self._validation_figures()
+            figures += of_validation
             for name, values in (("X", T), ("y", figures)):
                 if not np.isfinite(values).all():
                     raise ValueError(
@@ -165,8 +175,18 @@ class Monitor:
         watches_validation = self.model.early_stopping
         loss = figures[len(of_training) if watches_validation else 0]
         if watches_validation and loss < self._best_loss:
-            self._best_loss, self._best_theta = loss, self.objective.theta.copy()
+            self._keep(loss)
         return self.plateau.reached(loss)
+
+    def _validation_figures(self):
+        """Return the outputs for the validation samples, and what is reported of them."""
+        X, y, s = self.validation
+        T = self.objective.outputs(X)
+        return T, self.objective.loss.report(T, y, s)
+
+    def _keep(self, loss):
+        """Keep the weights, whose validation loss is the smallest so far."""
+        self._best_loss, self._best_theta = loss, self.objective.theta.copy()
 
     def _print(self, figures):
         """Print the line of an epoch."""
@@ -183,6 +203,20 @@ class Monitor:
             f"Training diverged in epoch {epoch}: the outputs, the gradient or the weights are "
             f"infinite or NaN. Scale {what}{self._or_lower_eta()}, or lower alpha (it is "
             f"{self.model.alpha})."
+        )
+
+    def reason_not_converged(self, outcome):
+        """Return the warning of a training with the outcome "max_iter" or "stalled"."""
+        if outcome == "stalled":
+            return (
+                f"L-BFGS found no step that lowers the loss after {self.n_epochs} of max_iter="
+                f"{self.max_epochs} iterations, before the gradient was as small as tol="
+                f"{self.model.tol}. Scale {self.objective.loss.what_to_scale}, or pass X as "
+                "float64, whose sums are more exact than those of float32."
+            )
+        return (
+            f"The training reached max_iter={self.max_epochs} epochs before the loss settled. "
+            "Raise max_iter or tol, or set tol=None to run for exactly max_iter epochs."
         )
 
     def _or_lower_eta(self):

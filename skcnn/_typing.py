@@ -18,9 +18,9 @@ class Sparse(Protocol):
 MaybeSparse = ArrayLike | Sparse
 ImageShape = tuple[int, ...] | list[int]
 
-Sizes = int | tuple[int, ...] | list[int]  # one for all layers, or one for each
+Sizes = int | tuple[int, ...] | list[int] | range | Array  # one for all layers, or one for each
 PoolSize = int | Literal["global"]
-PoolSizes = PoolSize | tuple[PoolSize, ...] | list[PoolSize]
+PoolSizes = PoolSize | tuple[PoolSize, ...] | list[PoolSize] | range | Array
 
 Augment = Callable[[Array, np.random.RandomState], Array]
 Augments = Augment | tuple[Augment, ...] | list[Augment]

@@ -8,7 +8,12 @@ from sklearn.utils.validation import _check_sample_weight
 from . import _images
 
 
-def check_sample_weight(sample_weight, X):
+def scaled_to_mean_1(weights):
+    """Return weights whose mean is 1 over the samples that have one; if all are 0, as they are."""
+    return weights / weights[weights > 0].mean() if weights.any() else weights
+
+
+def check_sample_weight(sample_weight, X, *, all_may_be_0=False):
     """Return the weights of the samples of X as a new array of float64.
 
     Parameters
@@ -16,11 +21,12 @@ def check_sample_weight(sample_weight, X):
     sample_weight : array-like of shape (n_samples,), number or None
         None: all are 1.
     X : array-like of n_samples rows
+    all_may_be_0 : bool, default=False
 
     Returns
     -------
     weights : ndarray of shape (n_samples,)
-        Finite and non-negative, at least one positive.
+        Finite and non-negative, at least one positive unless all may be 0.
 
     Raises
     ------
@@ -32,7 +38,7 @@ def check_sample_weight(sample_weight, X):
             value = float(sample_weight)
         except (OverflowError, TypeError):
             value = np.nan
-        if not 0 < value < np.inf:
+        if not (0 < value < np.inf or (value == 0 and all_may_be_0)):
             raise ValueError(
                 f"sample_weight={sample_weight!r} must be finite and greater than 0: give a weight "
                 "for each sample, or leave it None."
@@ -40,6 +46,11 @@ def check_sample_weight(sample_weight, X):
         sample_weight = value
     _images.check_kind(sample_weight, "sample_weight")
     with _images.named_errors("sample_weight"):
-        return _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True
+        checked = _check_sample_weight(
+            sample_weight,
+            X,
+            dtype=np.float64,
+            ensure_non_negative=True,
+            allow_all_zero_weights=all_may_be_0,
         )
+        return np.array(checked)  # pandas hands out read-only memory, even of a copy

@@ -264,6 +264,57 @@ def test_warm_start_goes_on_with_the_weights(scaled_digits):
     assert cold.n_iter_ == 2
 
 
+def overfitting(n_val=200, **params):
+    """A problem whose validation loss grows after a few epochs, and a classifier for it."""
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    y[:120:3] = (y[:120:3] + 1) % 10  # wrong labels
+    model = ConvNetClassifier(
+        **{"n_filters": 8, "K": 5, "eta": 0.01, "batch_size": 20, "random_state": 0, **params}
+    )
+    return model, (X[:120], y[:120]), {"X_val": X[-n_val:], "y_val": y[-n_val:]}
+
+
+def validation_loss(model, validation):
+    P = model.predict_proba(validation["X_val"])
+    return log_loss(validation["y_val"], P, labels=model.classes_)
+
+
+def test_a_warm_start_ends_no_worse_than_it_began():
+    params = {"warm_start": True, "early_stopping": True, "max_iter": 12, "tol": None}
+    model, data, validation = overfitting(**params)
+    losses = [validation_loss(model.fit(*data, **validation), validation) for _ in range(4)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == pytest.approx(min(model.validation_loss_curve_))
+    # Weights that the user has set count, and so do other validation samples.
+    best = [coef.copy() for coef in model.coefs_]
+    model.coefs_[0][...] = 0
+    before = validation_loss(model, validation)
+    after = validation_loss(model.fit(*data, **validation), validation)
+    assert losses[-1] < after < before
+    model.coefs_ = best
+    other = {name: values[:50] for name, values in validation.items()}
+    before = validation_loss(model, other)
+    assert validation_loss(model.fit(*data, **other), other) <= before
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_short_calls_of_a_warm_start_stop_where_a_long_one_does(early_stopping):
+    params = {"early_stopping": early_stopping, "n_iter_no_change": 4, "tol": 0.005}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        long, data, validation = overfitting(max_iter=200, **params)
+        long.fit(*data, **validation)
+        assert not caught and 5 < long.n_iter_ < 190
+        model, *_ = overfitting(max_iter=3, warm_start=True, **params)
+        n_calls = 0
+        while len(caught) == n_calls:  # a call that does not stop by itself warns
+            n_calls += 1
+            model.fit(*data, **validation)
+            assert n_calls < 60
+    assert n_calls > 2
+
+
 def test_a_warm_start_holds_out_the_same_samples(scaled_digits, monkeypatch):
     held_out = []
 
@@ -997,6 +1048,69 @@ def test_a_stream_of_batches_learns(scaled_digits):
     assert one_class.n_iter_ == 201
 
 
+@pytest.mark.parametrize("chunk", [1, 20])
+def test_class_weights_count_in_a_stream_of_one_class_at_a_time(scaled_digits, chunk):
+    X, y = scaled_digits
+    order = np.concatenate([np.flatnonzero(y == 1)[:chunk], np.flatnonzero(y == 3)[:chunk]])
+    options = {"solver": "sgd", "alpha": 0, "batch_size": chunk}
+
+    def moved(label, class_weight):
+        """How far a call on one class moves the weights, by (Weights, call)."""
+        model = short(class_weight=class_weight, **options)
+        model.partial_fit(X[:1], y[:1], classes=[1, 3], sample_weight=[0])
+        before = model.coefs_[0].copy()
+        rows = order[y[order] == label]
+        return model.partial_fit(X[rows], y[rows]).coefs_[0] - before
+
+    # The mean of the class weights is 1, as if both classes came equally often.
+    for scale in (1, 1e308):
+        weight = {1: 0.25 * scale, 3: 0.75 * scale}
+        assert_allclose(moved(1, weight), 0.5 * moved(1, None), rtol=1e-9, atol=1e-15)
+        assert_allclose(moved(3, weight), 1.5 * moved(3, None), rtol=1e-9, atol=1e-15)
+
+
+def test_class_weights_and_sample_weights_multiply_in_a_stream(scaled_digits):
+    X, y = scaled_digits
+    rows = [*np.flatnonzero(y == 1)[:10], *np.flatnonzero(y == 3)[:10]]
+    s = np.random.RandomState(0).rand(20)
+    s /= s.mean()
+    options = {"solver": "sgd", "batch_size": 20, "sampling": "sequential", "alpha": 0}
+    model = short(class_weight={1: 1, 3: 3}, **options)
+    model.partial_fit(X[rows], y[rows], classes=[1, 3], sample_weight=5 * s)
+    product = s * np.where(y[rows] == 1, 0.5, 1.5)
+    by_hand = short(**{**options, "eta": 0.01 * product.mean()})
+    by_hand.partial_fit(X[rows], y[rows], classes=[1, 3], sample_weight=product)
+    assert_same_weights(model, by_hand, assert_allclose, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "class_weight, sample_weight", [(None, np.zeros(20)), (None, 0), ({1: 0, 3: 1}, None)], ids=str
+)
+def test_a_call_without_weight_changes_nothing_in_a_stream(
+    scaled_digits, class_weight, sample_weight
+):
+    X, y = scaled_digits
+    model, expected = (short(class_weight=class_weight) for _ in range(2))
+    some = X[y == 1][:20], y[y == 1][:20]
+    model.partial_fit(*some, classes=[1, 3], sample_weight=sample_weight)
+    assert (model.n_iter_, model.t_, model.loss_curve_) == (0, 0, [])
+    assert np.isnan(model.loss_)
+    for _ in range(2):
+        expected.partial_fit(X, y, classes=[1, 3])
+        assert_same_weights(model.partial_fit(X, y), expected)
+        before = copy.deepcopy(model)
+        model.partial_fit(*some, sample_weight=sample_weight)
+        assert_same_weights(model, before)
+        assert (model.n_iter_, model.t_) == (before.n_iter_, before.t_)
+        assert model.loss_curve_ == before.loss_curve_
+
+
+def test_a_fit_without_weight_is_an_error(scaled_digits):
+    X, y = scaled_digits
+    with pytest.raises(ValueError, match="[Ss]ample.weights must contain at least one non-zero"):
+        short().fit(X, y, sample_weight=np.zeros(len(y)))
+
+
 def test_a_random_state_is_advanced_by_a_fit_and_not_by_a_failure(scaled_digits):
     X, y = scaled_digits
     rng, reference = np.random.RandomState(0), np.random.RandomState(0)
@@ -1128,6 +1242,44 @@ def test_a_cold_fit_forgets_validation_and_best_loss(scaled_digits):
     assert not hasattr(model, "validation_loss_curve_")
     worse = short(solver="sgd", eta=30.0, max_iter=6).fit(X, y)
     assert worse.best_loss_ == min(worse.loss_curve_) < worse.loss_
+
+
+@pytest.mark.parametrize("dtype", ["bool", "boolean", "Int64", "Float32", "float32", "int8"])
+@pytest.mark.parametrize("kind", [pd.Series, pd.array])
+def test_sample_weights_of_any_type_are_taken(scaled_digits, dtype, kind):
+    X, y = scaled_digits
+    s = np.arange(len(y)) % 2
+    given = kind(s, dtype=dtype)
+    assert_same_weights(short().fit(X, y, sample_weight=given), short().fit(X, y, sample_weight=s))
+    assert (np.asarray(given) == s).all()
+    read_only = s.astype(float)
+    read_only.flags.writeable = False
+    short(class_weight="balanced").fit(X, y, sample_weight=read_only)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize(
+    "name", ["eta", "alpha", "tol", "momentum", "dropout", "validation_fraction"]
+)
+def test_numbers_may_be_of_any_float_type(scaled_digits, name, dtype):
+    params = {"max_iter": 2, "n_iter_no_change": 1, "solver": "sgd", "early_stopping": True}
+    params["tol"] = 0.25
+    value = dtype(0.25)
+    model = short(**{**params, name: value}).fit(*scaled_digits)
+    assert_same_weights(model, short(**{**params, name: 0.25}).fit(*scaled_digits))
+    for wrong in (np.inf, -1, np.nan):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter .* must be"):
+            short(**{name: dtype(wrong)}).fit(*scaled_digits)
+
+
+def test_a_tolerance_in_half_precision_compares_losses_in_double_precision(scaled_digits):
+    params = {"max_iter": 30, "n_iter_no_change": 2, "random_state": 0}
+    tol = float(np.float16(1e-4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        expected = ConvNetClassifier(tol=tol, **params).fit(*scaled_digits)
+        model = ConvNetClassifier(tol=np.float16(1e-4), **params).fit(*scaled_digits)
+    assert model.loss_curve_ == expected.loss_curve_
 
 
 @pytest.mark.parametrize("scale", [1e308, 1e-300])

@@ -918,6 +918,48 @@ def test_warm_start_goes_on_with_the_weights():
         assert_array_equal(W, drawn)
 
 
+@pytest.mark.parametrize("kind", [list, np.array, lambda sizes: np.array(sizes, object)])
+def test_sizes_may_be_in_any_sequence(kind):
+    X, y, _ = problem()
+    params = {"n_filters": (4, 6), "K": (3, 2), "pool_size": (1, 2), "hidden_layer_sizes": (5, 4)}
+    expected = short(**params).fit(X, y)
+    sequences = {name: kind(sizes) for name, sizes in params.items()}
+    model = clone(short(**sequences, warm_start=True)).fit(X, y)
+    assert_same_weights(model, expected)
+    assert isinstance(model.filters_, list)
+    again = pickle.loads(pickle.dumps(model)).fit(X, y)
+    assert again.n_iter_ == 2 * model.n_iter_
+    with pytest.raises(ValueError, match=r"K=.*, but the model to go on with has K=\(3, 2\)"):
+        model.set_params(K=kind((3, 3))).fit(X, y)
+
+
+def test_sizes_may_be_ranges_and_one_entry_makes_a_list():
+    X, y, _ = problem()
+    model = short(n_filters=range(2, 4), K=range(2, 4), hidden_layer_sizes=range(3, 1, -1))
+    assert_same_weights(
+        model.fit(X, y), short(n_filters=(2, 3), K=(2, 3), hidden_layer_sizes=(3, 2)).fit(X, y)
+    )
+    assert len(short(n_filters=np.array([2]), K=3, pool_size=1).fit(X, y).filters_) == 1
+    search = GridSearchCV(
+        short(K=1, pool_size=1, max_iter=1),
+        {"n_filters": [*np.array([[2, 3], [3, 2]])], "hidden_layer_sizes": np.array([2, 3])},
+        cv=2,
+    )
+    assert len(search.fit(X, y).cv_results_["params"]) == 4
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [np.array([2.0, 3.0]), np.array([[2, 3]]), np.array(2.5), np.array([]), {2, 3}, "23"],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", ["n_filters", "K", "pool_size"])
+def test_what_is_no_sequence_of_sizes_is_refused(name, sizes):
+    X, y, _ = problem()
+    with pytest.raises(ValueError, match=name):
+        short(**{"n_filters": (2, 3), "K": 1, "pool_size": 1, name: sizes}).fit(X, y)
+
+
 @pytest.mark.parametrize(
     "params",
     [

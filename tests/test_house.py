@@ -18,7 +18,7 @@ import skcnn
 HOUSE = {
     "_typing": {"numpy"},
     "_images": {"contextlib", "math", "numbers", "re", "numpy"},
-    "_arguments": {"numpy"},
+    "_arguments": {"numbers", "numpy", "sklearn", "_images"},
     "_documentation": set(),
     "_availability": {"sklearn"},
     "_failure": {"contextlib", "functools", "operator", "numpy", "sklearn"},
@@ -52,7 +52,7 @@ HOUSE = {
     },
     "_classifier": {
         *("contextlib", "numbers", "numpy", "sklearn"),
-        *("_arguments", "_availability", "_base", "_failure", "_losses"),
+        *("_arguments", "_availability", "_base", "_failure", "_losses", "_weights"),
     },
     "_regressor": {"numpy", "scipy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {

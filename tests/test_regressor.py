@@ -1,6 +1,7 @@
 """ConvNetRegressor: scikit-learn's checks, gradients, weights, targets of several columns."""
 
 import pickle
+import warnings
 
 import numpy as np
 import oracle
@@ -10,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -194,6 +195,82 @@ def test_a_stream_is_a_fit():
         streamed.partial_fit(X, y)
     assert_array_equal(streamed.predict(X), fitted.predict(X))
     assert streamed.loss_curve_ == fitted.loss_curve_
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shift", [0, 1e4])
+def test_a_stream_is_a_fit_to_the_bit(dtype, shift):
+    X, y, s = problem()
+    X, y = X.astype(dtype), y + shift
+    fitted = short(max_iter=4, solver="sgd", eta=1e-4).fit(X, y, sample_weight=s)
+    streamed = short(solver="sgd", eta=1e-4)
+    for call in range(4):
+        streamed.partial_fit(X, y, sample_weight=s)
+        if call == 1:
+            streamed = pickle.loads(pickle.dumps(streamed))
+    for one, other in zip(
+        streamed.coefs_ + streamed.intercepts_, fitted.coefs_ + fitted.intercepts_
+    ):
+        assert_array_equal(one, other)
+
+
+def test_a_call_without_weight_changes_nothing_in_a_stream():
+    X, y, _ = problem()
+    model, expected = short(), short().partial_fit(X, y)
+    model.partial_fit(X, y + 1000, sample_weight=np.zeros(len(y)))
+    assert model.n_iter_ == 0
+    model.partial_fit(X, y).partial_fit(X, y + 1000, sample_weight=0)
+    assert_array_equal(model.intercepts_[-1], expected.intercepts_[-1])
+    assert_array_equal(model.coefs_[-1], expected.coefs_[-1])
+    assert model.loss_curve_ == expected.loss_curve_
+
+
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("n_targets", [None, 2])
+def test_an_offset_of_the_targets_is_no_obstacle_in_float32(solver, n_targets):
+    X, y, _ = problem(n=300, n_targets=n_targets)
+    X = X.astype(np.float32)
+    params = {"solver": solver, "n_filters": 4, "max_iter": 40, "eta": 0.01, "pool_size": 3}
+    expected = short(**params).fit(X, y).loss_curve_
+    for offset in (1e6, -1e7):
+        found = short(**params).fit(X, y + offset, X_val=X, y_val=y + offset)
+        assert_allclose(found.loss_curve_, expected, rtol=0.1)
+        spacing = np.spacing(np.float32(abs(offset)))
+        bias = np.mean(found.predict(X).astype(float) - (y + offset), axis=0)
+        assert (np.abs(bias) < spacing).all()
+
+
+def test_an_intercept_set_by_hand_is_gone_on_with():
+    X, y, _ = problem()
+    params = {"warm_start": True, "solver": "sgd", "eta": 1e-9, "max_iter": 1}
+    model = short(**params).fit(X, y)
+    model.intercepts_[-1][...] = 3
+    assert_allclose(model.fit(X, y).intercepts_[-1], 3, atol=1e-6)
+    assert_allclose(model.partial_fit(X, y).intercepts_[-1], 3, atol=1e-6)
+    model.set_params(fit_intercept=False).fit(X, y)
+    assert_array_equal(model.intercepts_[-1], [0])
+
+
+def test_targets_too_large_for_float32_are_refused():
+    X, y, _ = problem()
+    with pytest.raises(ValueError, match="Scale y"):
+        short().fit(X.astype(np.float32), y + 1e39)
+
+
+def test_lbfgs_warns_where_no_step_lowers_the_loss(monkeypatch):
+    X, y, _ = problem()
+
+    def uphill(self, theta):
+        self.theta[...] = theta
+        return float(self.theta.sum()), -np.ones(len(theta))
+
+    monkeypatch.setattr("skcnn._objective.Objective.loss_and_gradient", uphill)
+    with pytest.warns(ConvergenceWarning, match="L-BFGS found no step that lowers the loss"):
+        short(solver="lbfgs", tol=1e-4).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        short(solver="lbfgs").fit(X, y)  # tol=None: until the loss cannot decrease
 
 
 def test_early_stopping_keeps_the_best_weights():

@@ -82,6 +82,13 @@ def test_plateau_remembers_the_best_loss_and_starts_again():
     assert [plateau.reached(loss) for loss in [0.95, 0.95]] == [False, True]
 
 
+def test_plateau_goes_on_with_the_count_of_another():
+    plateau = Plateau(tol=0.1, patience=3)
+    assert [plateau.reached(loss) for loss in [1.0, 0.95, 0.95]] == [False] * 3
+    other = Plateau(0.1, 3, *plateau.state)
+    assert [other.reached(loss) for loss in [0.95, 0.85]] == [True, False]
+
+
 def test_memory_shows_when_the_moments_of_adam_overflow():
     theta = np.zeros(2, np.float32)
     solver = Adam(theta)
@@ -109,16 +116,23 @@ def quadratic(theta):
 def test_lbfgs_finds_the_minimum_of_a_quadratic(tol):
     theta = np.zeros(3, np.float32)
     iterations = []
-    assert lbfgs(theta, quadratic, 100, tol, lambda: iterations.append(1))
+    assert lbfgs(theta, quadratic, 100, tol, lambda: iterations.append(1)) == "converged"
     assert_allclose(theta, [3.0, -1.0, 0.5], atol=1e-3)
     assert 2 < len(iterations) < 100
 
 
 def test_lbfgs_stops_after_its_iterations_or_when_told():
     theta, iterations = np.zeros(3), []
-    assert not lbfgs(theta, quadratic, 2, None, lambda: iterations.append(1))
+    assert lbfgs(theta, quadratic, 2, None, lambda: iterations.append(1)) == "max_iter"
     assert len(iterations) == 2
-    assert lbfgs(np.zeros(3), quadratic, 100, None, lambda: True)
+    assert lbfgs(np.zeros(3), quadratic, 100, None, lambda: True) == "converged"
+
+
+def test_lbfgs_says_that_no_step_lowers_the_loss():
+    def uphill(theta):
+        return theta.sum(), -np.ones(3)
+
+    assert lbfgs(np.zeros(3), uphill, 100, 1e-4, lambda: None) == "stalled"
 
 
 def test_schedules_of_the_learning_rate():
