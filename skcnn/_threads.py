@@ -30,15 +30,14 @@ def _set_num_threads(library, n_threads):
     give_up_control(force=True)
 
 
-def _has_limit_per_thread(library):
-    """Return whether the number of threads that is set is that of the calling thread alone."""
-    return library.internal_api == "openblas" and library.threading_layer == "openmp"
-
-
 def _limit_this_thread():
-    """Limit those BLAS libraries to one thread that have a limit for each calling thread."""
-    for library in filter(_has_limit_per_thread, _blas_libraries()):
-        library.set_num_threads(1)
+    """Limit the BLAS libraries to one thread that have a limit for each calling thread.
+
+    MKL is one of them, and OpenBLAS with OpenMP; the others are limited already.
+    """
+    for library in _blas_libraries():
+        if library.num_threads != 1:
+            _set_num_threads(library, 1)
 
 
 class _OneThreadInBlas:
@@ -74,8 +73,10 @@ class _OneThreadInBlas:
 
     def _release(self, user):
         others = [limited for other, limited in self._limited.items() if other is not user]
+        # A library that another user found unlimited has a limit for each calling thread.
+        by_others = [library for limited in others for library, _ in limited]
         for library, n_threads in self._limited.get(user, ()):
-            if others and not _has_limit_per_thread(library):
+            if others and library not in by_others:
                 others[0].append((library, n_threads))
             elif library.num_threads == 1:  # nobody has set another number meanwhile
                 _set_num_threads(library, n_threads)

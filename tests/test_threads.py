@@ -146,9 +146,7 @@ def test_the_same_bits_in_any_thread(kernels, n_filters):
 
 
 class LibraryWithALimitPerThread:
-    """Like OpenBLAS with OpenMP, where each calling thread has a limit of its own."""
-
-    internal_api, threading_layer = "openblas", "openmp"
+    """Like MKL, or OpenBLAS with OpenMP: each calling thread has a limit of its own."""
 
     def __init__(self):
         self._local = threading.local()
