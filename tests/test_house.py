@@ -69,7 +69,7 @@ HOUSE = {
         *("tempfile", "threading", "time", "typing", "pooch", "_progress"),
     },
     "_image_files": {
-        *("itertools", "math", "mmap", "os", "shutil", "tempfile", "time"),
+        *("contextlib", "itertools", "math", "mmap", "os", "shutil", "tempfile", "time"),
         *("warnings", "numpy", "sklearn", "PIL", "_arguments", "_images", "_progress"),
     },
     "onnx": {

@@ -41,16 +41,35 @@ def save(image, path, **params):
     image.save(path, **params)
 
 
-def load_one(tmp_path, image, name="1.png", size=None, grey=False, **params):
+def load_one(tmp_path, image, name="1.png", size=None, grey=False, dtype="uint8", **params):
     """Return the pixels of one image that is saved and loaded."""
-    save(image, tmp_path / "one" / "class" / name, **params)
-    return load_image_files(tmp_path / "one", size=size, grey=grey).images[0]
+    path = tmp_path / "one" / "class" / name
+    if isinstance(image, bytes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image)
+    else:
+        save(image, path, **params)
+    return load_image_files(tmp_path / "one", size=size, grey=grey, dtype=dtype).images[0]
 
 
 def orientation(number):
     exif = Image.Exif()
     exif[0x0112] = number
     return exif
+
+
+def as_stored(upright, number):
+    """The pixels of a file with an orientation, of which the upright image is known."""
+    return {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(upright, -1),
+    }[number]
 
 
 def png_bytes(width, height, depth=8, colour=2, rows=b""):
@@ -67,6 +86,33 @@ def png_bytes(width, height, depth=8, colour=2, rows=b""):
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def tiff_bytes(pixels, tags=(), order="<", bits=None, planes=1):
+    """An uncompressed TIFF file of an array (H, W) or (H, W, bands), or of packed rows of bytes."""
+    H, W, bands = np.atleast_3d(pixels).shape
+    bits = bits or 8 * pixels.dtype.itemsize
+    if planes > 1:
+        pixels = np.moveaxis(pixels, 2, 0)
+    content = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    n_bytes = len(content) // planes
+    fields = {
+        **{256: [W * 8 * pixels.dtype.itemsize // bits], 257: [H], 258: [bits] * bands, 259: [1]},
+        **{262: [2 if bands > 2 else 1], 273: [8 + k * n_bytes for k in range(planes)]},
+        **{277: [bands], 278: [H], 279: [n_bytes] * planes, 284: [1 if planes == 1 else 2]},
+        **{tag: np.atleast_1d(value).tolist() for tag, value in dict(tags).items()},
+    }
+    start = 8 + len(content)
+    entries, rest = b"", b""
+    for tag, values in sorted(fields.items()):
+        packed = struct.pack(f"{order}{len(values)}H", *values)
+        if len(packed) > 4:
+            at = start + 6 + 12 * len(fields) + len(rest)
+            packed, rest = struct.pack(f"{order}I", at), rest + packed
+        entries += struct.pack(f"{order}HHI", tag, 3, len(values)) + packed.ljust(4, b"\0")
+    header = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, start)
+    n_entries = struct.pack(f"{order}H", len(fields))
+    return header + content + n_entries + entries + b"\0" * 4 + rest
 
 
 # What is loaded
@@ -192,17 +238,8 @@ def test_a_large_jpeg_file_is_decoded_to_fewer_pixels(tmp_path, monkeypatch):
 @pytest.mark.parametrize("size", [None, (10, 20)])
 def test_images_are_turned_upright(tmp_path, name, number, size):
     upright = np.kron([[0, 80, 160], [40, 120, 240]], np.ones((16, 16))).astype(np.uint8)
-    turns = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.T,
-        6: np.rot90(upright),
-        7: upright[::-1, ::-1].T,
-        8: np.rot90(upright, -1),
-    }
-    saved = Image.fromarray(np.ascontiguousarray(turns[number])).convert("RGB")
+    stored = np.ascontiguousarray(as_stored(upright, number))
+    saved = Image.fromarray(stored).convert("RGB")
     image = load_one(tmp_path, saved, name, size=size, exif=orientation(number))
     expected = Image.fromarray(upright).resize((size or upright.shape)[::-1])
     assert image.shape[:2] == expected.size[::-1]
@@ -213,6 +250,28 @@ def test_sizes_are_those_of_upright_images(tmp_path):
     save(RGB, tmp_path / "a" / "1.jpg", exif=orientation(1))
     save(RGB.transpose(1, 0, 2).copy(), tmp_path / "a" / "2.jpg", exif=orientation(6))
     assert load_image_files(tmp_path).images.shape == (2, 8, 5, 3)
+
+
+@pytest.mark.parametrize("kind", ["grey", "16 bits", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("size", [None, (5, 7)])
+@pytest.mark.parametrize("order", "<>")
+def test_a_tiff_file_that_is_turned_and_not_square(tmp_path, kind, number, size, order):
+    wide = np.arange(12 * 16).reshape(12, 16)
+    upright = {
+        "grey": wide.astype("u1"),
+        "16 bits": (300 * wide).astype("u2"),
+        "RGB": np.stack([wide, 255 - wide, wide // 2], axis=2).astype("u1"),
+        "RGBA": np.stack([wide, 255 - wide, wide // 2, 0 * wide + 255], axis=2).astype("u1"),
+        "CMYK": np.stack([wide, 255 - wide, wide // 2, wide // 3], axis=2).astype("u1"),
+    }[kind]
+    photometric = {262: 5} if kind == "CMYK" else {}
+    expected = load_one(tmp_path, tiff_bytes(upright, photometric, order), "1.tif", size=size)
+    if size is None and kind in ("grey", "RGB"):
+        assert_array_equal(expected[..., 0], wide)
+    stored = np.ascontiguousarray(as_stored(upright, number))
+    content = tiff_bytes(stored, {**photometric, 274: number}, order)
+    assert_array_equal(load_one(tmp_path, content, "1.tif", size=size), expected)
 
 
 @pytest.mark.parametrize("number", [0, 9])
@@ -263,8 +322,9 @@ def test_transparent_parts_are_white(tmp_path):
     assert_array_equal(image[-1, -1], RGB[-1, -1])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "LA"])
-def test_transparency_of_other_modes(tmp_path, mode):
+def test_transparency_of_other_modes(tmp_path, mode, dtype):
     image = Image.new(mode, (5, 8), 0)
     image.paste(9 if mode == "P" else "red" if mode == "RGB" else 90, (0, 0, 2, 8))
     if mode == "P":
@@ -272,7 +332,7 @@ def test_transparency_of_other_modes(tmp_path, mode):
     params = {} if mode == "LA" else {"transparency": (0, 0, 0) if mode == "RGB" else 0}
     if mode == "LA":
         image.putalpha(Image.fromarray(np.uint8(255 * (np.arange(5) < 2)) * np.ones((8, 1), "u1")))
-    pixels = load_one(tmp_path, image, **params)
+    pixels = load_one(tmp_path, image, dtype=dtype, **params)
     assert_array_equal(pixels[:, 2:], 255)
     assert (pixels[:, :2] != 255).any(axis=2).all()
 
@@ -307,6 +367,311 @@ def test_cmyk(tmp_path):
     assert_allclose(load_one(tmp_path, ink, "1.tif"), np.broadcast_to([255, 0, 0], (16, 16, 3)))
     jpeg = load_one(tmp_path, ink, "1.tif", size=(2, 2), grey=True)
     assert_allclose(jpeg, 76, atol=1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_white_is_zero_in_any_number_of_bits(tmp_path, dtype):
+    white = np.uint16(65535 if dtype == "uint16" else 255)
+    for levels in (GREY, GREY * np.uint16(257)):
+        content = tiff_bytes(levels, {262: 0})
+        pixels = load_one(tmp_path, content, "1.tif", grey=True, dtype=dtype)
+        assert_array_equal(pixels, white - GREY * (white // 255))
+    bits = np.packbits(GREY[:, :1] > np.arange(0, 256, 32), axis=1)
+    pixels = load_one(tmp_path, tiff_bytes(bits, {262: 0}, bits=1), "1.tif", grey=True, dtype=dtype)
+    assert_array_equal(pixels, np.where(GREY[:, :1] > np.arange(0, 256, 32), 0, white))
+
+
+def test_white_is_zero_in_a_compressed_file(tmp_path):
+    image = Image.fromarray(SIXTEEN)
+    tags = {262: 0}  # Pillow writes it without inverting levels of 16 bits
+    pixels = load_one(
+        tmp_path, image, "1.tif", grey=True, compression="tiff_lzw", tiffinfo=tags, dtype="uint16"
+    )
+    assert_array_equal(pixels, 65535 - SIXTEEN)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags", "message"),
+    [
+        (GREY.view("i1"), {339: 2}, "signed levels of 8 bits"),
+        (SIXTEEN.view("i2"), {339: 2}, "mode 'I', whose range is unknown"),
+        (GREY.astype("u4"), {}, "mode 'I', whose range"),
+        (GREY.astype("i4"), {339: 2}, "mode 'I', whose range"),
+        (GREY.astype("f4"), {339: 3}, "mode 'F', whose range"),
+        (GREY.astype("f2"), {339: 3}, "not an image of a supported format"),
+    ],
+)
+def test_tiff_files_of_numbers_without_a_white_are_refused(tmp_path, pixels, tags, message):
+    for dtype in ("uint8", "float32"):
+        with pytest.raises(ValueError, match=message):
+            load_one(tmp_path, tiff_bytes(pixels, tags), "1.tif", dtype=dtype)
+
+
+def test_white_of_twelve_bits(tmp_path):
+    pairs = np.array([[0, 4095], [100, 2048]])
+    a, b = pairs.T
+    packed = np.stack([a >> 4, (a & 15) << 4 | b >> 8, b & 255], axis=1).astype("u1")
+    content = tiff_bytes(packed, bits=12)
+    pixels = load_one(tmp_path, content, "1.tif", grey=True, dtype="uint16")
+    assert_allclose(pixels, pairs * 65535 / 4095, atol=0.51)
+    assert_allclose(load_one(tmp_path, content, "1.tif", grey=True), pairs * 255 / 4095, atol=0.51)
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_bands_in_separate_planes(tmp_path, bands):
+    opaque = np.dstack([RGB, np.full((8, 5), 255, "u1")])[:, :, :bands]
+    tags = {338: 2} if bands == 4 else {}
+    assert_array_equal(load_one(tmp_path, tiff_bytes(opaque, tags, planes=bands), "1.tif"), RGB)
+
+
+def test_one_plane(tmp_path):
+    assert_array_equal(load_one(tmp_path, tiff_bytes(GREY, {284: 2}), "1.tif", grey=True), GREY)
+    bits = np.packbits(GREY > 99, axis=1)
+    pixels = load_one(tmp_path, tiff_bytes(bits, {284: 2}, bits=1), "1.tif", grey=True)
+    assert_array_equal(pixels[:, :5], np.where(GREY > 99, 255, 0))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "params"),
+    [
+        (257 * RGB.astype("u2"), {"planes": 3}),
+        (
+            257 * PIXELS[:4, :, :, 0].transpose(1, 2, 0).astype("u2"),
+            {"planes": 4, "tags": {338: 2}},
+        ),
+        (SIXTEEN, {"tags": {284: 2}}),
+        (GREY, {"tags": {284: 2, 262: 0}}),
+        (GREY, {"tags": {284: 2, 266: 2}}),
+        (GREY, {"tags": {284: 2}, "bits": 4}),
+        (RGB[:, :, :2], {"planes": 2, "tags": {338: 2}}),
+    ],
+)
+def test_planes_that_pillow_reads_wrongly_are_refused(tmp_path, pixels, params):
+    with pytest.raises(ValueError, match="separate planes"):
+        load_one(tmp_path, tiff_bytes(pixels, **params), "1.tif")
+
+
+def test_premultiplied_grey(tmp_path):
+    open_info = pytest.importorskip("PIL.TiffImagePlugin").OPEN_INFO
+    if "La" not in [mode for mode, _ in open_info.values()]:
+        pytest.skip("needs Pillow that reads premultiplied grey")
+    alpha = np.uint8([[0, 51, 255]])
+    content = tiff_bytes(np.stack([alpha // 3, alpha], axis=2), {338: 1})
+    pixels = load_one(tmp_path, content, "1.tif", grey=True)
+    assert_allclose(pixels, [[255, 255 - 51 + 17, 85]], atol=2)
+
+
+# The type of the intensities
+
+
+def test_the_default_is_eight_bits(container):
+    for dtype in ("uint8", np.uint8, np.dtype("u1")):
+        assert_array_equal(load_image_files(container, dtype=dtype).images, PIXELS)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_eight_bits_in_other_types(container, grey):
+    images = load_image_files(container, grey=grey).images
+    unrounded = load_image_files(container, grey=grey, dtype="float32")
+    assert unrounded.images.dtype == unrounded.data.dtype == np.float32
+    expected = PIXELS @ [0.299, 0.587, 0.114] if grey else images
+    assert_allclose(unrounded.images, expected, rtol=1e-6)
+    wide = load_image_files(container, grey=grey, dtype=">u2").images
+    assert wide.dtype == np.uint16
+    assert_array_equal(wide, np.rint(257 * unrounded.images))
+    assert np.shares_memory(unrounded.images, unrounded.data)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_grey_pixels_stay_whole_numbers(tmp_path, mode):
+    image = Image.fromarray(np.arange(256, dtype="u1").reshape(16, 16)).convert(mode)
+    expected = load_one(tmp_path, image, grey=True)
+    assert_array_equal(load_one(tmp_path, image, grey=True, dtype="float32"), expected)
+    assert_array_equal(load_one(tmp_path, image, grey=True, dtype="uint16"), expected * 257.0)
+
+
+@pytest.mark.parametrize("name", ["1.png", "1.tif", "1.pgm"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_sixteen_bits_are_kept(tmp_path, name, grey):
+    expected = SIXTEEN if grey else np.repeat(SIXTEEN[:, :, None], 3, axis=2)
+    pixels = load_one(tmp_path, SIXTEEN, name, grey=grey, dtype="uint16")
+    assert_array_equal(pixels, expected)
+    pixels = load_one(tmp_path, SIXTEEN, name, grey=grey, dtype="float32")
+    assert_allclose(pixels, expected / 257, rtol=1e-6)
+    assert_array_equal(np.rint(257 * pixels), expected)
+
+
+def test_sixteen_bits_are_resized_unrounded(tmp_path):
+    few = np.tile(np.uint16([[100, 103], [105, 108]]), (8, 8))
+    pixels = load_one(tmp_path, few, "1.tif", size=(2, 2), grey=True, dtype="float32")
+    assert_allclose(257 * pixels, 104, atol=0.5)
+    pixels = load_one(tmp_path, few, "1.tif", size=(2, 2), dtype="uint16")
+    assert_array_equal(pixels, np.full((2, 2, 3), 104))
+
+
+@pytest.mark.parametrize("size", [(4, 10), (3, 3)])
+def test_colours_are_resized_unrounded(container, size):
+    images = load_image_files(container, size=size, dtype="float32").images
+    for pixels, image in zip(PIXELS, images):
+        for k in range(3):
+            band = Image.fromarray(pixels[:, :, k].astype(np.float32))
+            band = band.resize(size[::-1], Image.Resampling.BILINEAR)
+            assert_allclose(image[:, :, k], np.asarray(band))
+    assert (images != np.rint(images)).any()
+    assert_allclose(load_image_files(container, size=size).images, images, atol=1.1)
+
+
+def test_transparent_parts_are_white_unrounded(tmp_path):
+    alpha = np.linspace(0, 255, 40).astype(np.uint8).reshape(8, 5, 1)
+    image = load_one(tmp_path, np.concatenate([RGB, alpha], axis=2), dtype="float32")
+    assert_allclose(image, 255 + (RGB.astype(float) - 255) * alpha / 255, atol=1e-4)
+    image = Image.fromarray(SIXTEEN)
+    pixels = load_one(tmp_path, image, grey=True, dtype="uint16", transparency=int(SIXTEEN[2, 2]))
+    assert_array_equal(pixels, np.where(SIXTEEN == SIXTEEN[2, 2], 65535, SIXTEEN))
+
+
+def test_sixteen_bits_are_turned_upright(tmp_path):
+    image = Image.fromarray(np.ascontiguousarray(np.rot90(SIXTEEN)))
+    pixels = load_one(tmp_path, image, grey=True, dtype="uint16", exif=orientation(6))
+    assert_array_equal(pixels, SIXTEEN)
+
+
+@pytest.mark.parametrize("maxval", [4095, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_white_of_a_pgm_file_is_what_it_declares(tmp_path, maxval, plain):
+    levels = np.linspace(0, maxval, 40).astype("u2").reshape(8, 5)
+    content = " ".join(map(str, levels.ravel())).encode()
+    if not plain:
+        content = levels.astype(">u2").tobytes()
+    content = b"P%d 5 8 %d\n" % (2 if plain else 5, maxval) + content + b"\n" * plain
+    pixels = load_one(tmp_path, content, "1.pgm", grey=True)
+    assert_allclose(pixels, levels / maxval * 255, atol=0.51)
+    pixels = load_one(tmp_path, content, "1.pgm", grey=True, dtype="uint16")
+    assert_allclose(pixels, levels / maxval * 65535, atol=0.51)
+
+
+WIDE = 257 * RGB.astype("u2")
+WIDE_COLOURS = {
+    "1.tif": tiff_bytes(WIDE),
+    "2.tif": tiff_bytes(WIDE, order=">"),
+    "1.ppm": b"P6 5 8 65535\n" + WIDE.astype(">u2").tobytes(),
+    "1.png": png_bytes(
+        5, 8, 16, rows=b"".join(b"\0" + row.tobytes() for row in WIDE.astype(">u2"))
+    ),
+    "2.png": png_bytes(
+        5,
+        8,
+        16,
+        4,
+        b"".join(
+            b"\0" + row.tobytes()
+            for row in np.dstack([WIDE[:, :, 0], WIDE[:, :, 0] * 0 + 65535]).astype(">u2")
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDE_COLOURS)
+def test_colours_of_sixteen_bits_are_refused_where_pillow_would_cut_them(tmp_path, name):
+    content = WIDE_COLOURS[name]
+    pixels = load_one(tmp_path, content, name)
+    assert_array_equal(pixels[:, :, 0], RGB[:, :, 0])
+    for dtype in ("uint16", "float32"):
+        with pytest.raises(ValueError, match=f"16-bit colours.* dtype='{dtype}' needs"):
+            load_one(tmp_path, content, name, dtype=dtype)
+
+
+@pytest.mark.parametrize("max_level", [100, 4095])
+def test_few_levels_of_sixteen_bits_warn(container, max_level):
+    levels = np.minimum(SIXTEEN, max_level)
+    for k in (6, 7):
+        save(levels // (k - 5), container / "cat" / f"{k}.png")
+    with pytest.warns(UserWarning, match=f"up to {max_level} of 65535.*uint16") as warned:
+        load_image_files(container)
+    assert len(warned) == 1 and warned[0].filename == __file__
+    n_levels = len(np.unique(np.rint(np.arange(max_level + 1) / 257)))
+    assert f'"uint8" keeps {n_levels}.' in str(warned[0].message)
+    for dtype in ("uint16", "float32"):
+        load_image_files(container, dtype=dtype)
+    save(np.maximum(levels, 4096), container / "cat" / "6.png")
+    load_image_files(container)
+
+
+def test_few_levels_of_sixteen_bits_warn_whatever_white_is(tmp_path):
+    for content in (tiff_bytes(SIXTEEN // 256, {262: 0}), tiff_bytes(WIDE // 256)):
+        with pytest.warns(UserWarning, match="levels up to"):
+            load_one(tmp_path, content, "1.tif")
+
+
+def test_black_images_of_sixteen_bits_do_not_warn(tmp_path):
+    assert_array_equal(load_one(tmp_path, 0 * SIXTEEN), 0)
+
+
+def test_each_file_is_opened_twice(container, monkeypatch):
+    save(SIXTEEN, container / "cat" / "6.png")
+    opened = []
+    open_image = Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda file, **params: opened.append(file.name) or open_image(file, **params)
+    )
+    load_image_files(container)
+    assert len(opened) == 14 and len(set(opened)) == 7
+
+
+@pytest.mark.parametrize("dtype", ["float64", int, None, "uint7", 3, [], "<f2"])
+def test_a_wrong_type_is_named(container, dtype):
+    with pytest.raises(ValueError, match='^dtype=.* must be "uint8", "uint16" or "float32"'):
+        load_image_files(container, dtype=dtype)
+
+
+# Formats
+
+
+def test_avif(tmp_path):
+    pytest.importorskip("PIL._avif", reason="needs Pillow with AVIF")
+    ramp = np.linspace(0, 255, 64).astype("u1") * np.ones((48, 1), "u1")
+    for number in (1, 6):
+        stored = Image.fromarray(np.ascontiguousarray(as_stored(ramp, number)))
+        for size in (None, (24, 32)):
+            pixels = load_one(
+                tmp_path, stored, "1.avif", size=size, quality=95, exif=orientation(number)
+            )
+            expected = np.asarray(Image.fromarray(ramp).resize((size or ramp.shape)[::-1]))
+            assert np.abs(pixels[:, :, 0] - expected.astype(float)).mean() < 3
+
+
+def test_heic(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif")
+    monkeypatch.setattr(Image, "OPEN", Image.OPEN.copy())
+    monkeypatch.setattr(Image, "ID", Image.ID.copy())
+    heif.register_heif_opener()
+    ramp = np.linspace(0, 255, 64).astype("u1") * np.ones((48, 1), "u1")
+    for number in (1, 6):
+        stored = Image.fromarray(np.ascontiguousarray(as_stored(ramp, number))).convert("RGB")
+        pixels = load_one(
+            tmp_path, stored, "1.heic", quality=95, exif=orientation(number).tobytes()
+        )
+        assert np.abs(pixels[:, :, 0] - ramp.astype(float)).mean() < 3
+
+
+def test_a_reader_of_heif_is_used_where_it_is_registered(container, monkeypatch):
+    path = container / "cat" / "6.HEIC"
+    path.write_bytes(b"a reader of the test" + (container / "cat" / "0.png").read_bytes())
+    with pytest.raises(ValueError, match="supported format; HEIC needs pillow_heif.register_heif"):
+        load_image_files(container)
+
+    def reader(file, filename):
+        file.seek(20)
+        return Image.OPEN["PNG"][0](io.BytesIO(file.read()))
+
+    monkeypatch.setitem(Image.OPEN, "HEIF", (reader, lambda prefix: prefix[:8] == b"a reader"))
+    assert_array_equal(load_image_files(container).images[3], PIXELS[0])
+
+
+@pytest.mark.parametrize("name", ["1.eps", "1.pdf", "1.ico", "1.tga", "1.pcx"])
+def test_other_formats_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="not an image of a supported format"):
+        load_one(tmp_path, RGB, name)
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "LAB"])
@@ -395,7 +760,8 @@ def test_other_things_than_files_are_named(container, kind):
         "pipe": lambda: os.mkfifo(path),
         "broken link": lambda: path.symlink_to(container / "nowhere"),
     }[kind]()
-    with pytest.raises(ValueError, match="odd' .not a regular file"):
+    problem = "a folder" if kind == "folder" else "not a regular file"
+    with pytest.raises(ValueError, match=f"odd' .{problem}"):
         load_image_files(container)
 
 
@@ -419,6 +785,37 @@ def test_a_folder_without_subfolders(tmp_path):
     save(RGB, tmp_path / "1.png")
     with pytest.raises(ValueError, match="must have a subfolder for each class, and has none"):
         load_image_files(tmp_path)
+
+
+def test_of_folders_in_place_of_files_the_ones_to_pass_are_named(container, tmp_path):
+    deeper = tmp_path / "all"
+    shutil.copytree(container, deeper / "train")
+    shutil.copytree(container, deeper / "test")
+    with pytest.raises(ValueError, match="^4 of 4 files .*cat' .a folder.") as raised:
+        load_image_files(deeper)
+    test, train = repr(str(deeper / "test")), repr(str(deeper / "train"))
+    assert f"If the folders are the classes, pass {test} or {train}. If not," in str(raised.value)
+    assert_array_equal(load_image_files(deeper / "train").images, PIXELS)
+    (deeper / "train" / "labels.csv").write_text("0.png,cat")
+    with pytest.raises(ValueError, match=f"^5 of 5 files .*pass {test} or {train}"):
+        load_image_files(deeper)
+
+
+def test_a_folder_in_a_class_and_links_to_folders_are_named(container, tmp_path):
+    save(RGB, tmp_path / "others" / "1.png")
+    (container / "cat" / "more").symlink_to(tmp_path / "others")
+    cat = repr(str(container / "cat"))
+    with pytest.raises(ValueError, match=f"^1 of 7 files .*more' .a folder.* pass {cat}. If not"):
+        load_image_files(container)
+
+
+def test_numbers_as_names_are_sorted_as_text(tmp_path):
+    for name in ("2", "10", "1"):
+        save(RGB, tmp_path / name / "1.png")
+    dataset = load_image_files(tmp_path)
+    assert dataset.target_names == ["1", "10", "2"]
+    numbers = np.array(dataset.target_names, dtype=int)[dataset.target]
+    assert_array_equal(numbers, [1, 10, 2])
 
 
 def test_classes_without_files_are_named(container):
@@ -500,6 +897,20 @@ def test_many_images_are_mapped_from_a_file_that_goes_with_them(
     del data
     gc.collect()
     assert not any(str(tmp_path / "temporary") in line for line in mapped_files())
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_mapped_images_of_other_types(container, monkeypatch, dtype):
+    save(SIXTEEN, container / "cat" / "6.png")  # one band, repeated
+    expected = load_image_files(container, dtype=dtype).images
+    monkeypatch.setattr(_image_files, "_LARGEST_IN_MEMORY", expected.nbytes - 1)
+    temporary_files, temporary_file = [], tempfile.TemporaryFile
+    monkeypatch.setattr(
+        tempfile, "TemporaryFile", lambda: temporary_files.append(0) or temporary_file()
+    )
+    images = load_image_files(container, dtype=dtype).images
+    assert temporary_files and images.dtype == dtype and images.flags.writeable
+    assert_array_equal(images, expected)
 
 
 def test_few_images_are_in_memory(container, monkeypatch):

@@ -73,7 +73,7 @@ def augmentation(images: NDArray[np.float64]) -> None:
 
 def datasets() -> None:
     X, y = fetch_fashion_mnist(subset="all", classes=["Dress", 1], return_X_y=True)
-    print(X, y, load_image_files("photos", size=(64, 64)).images)
+    print(X, y, load_image_files("photos", size=(64, 64), dtype=np.uint16).images)
 
     fetch_cifar10(subset="validation")  # type: ignore[arg-type]
     fetch_cifar10("train")  # type: ignore[call-arg]
