@@ -6,6 +6,7 @@ from pathlib import Path
 
 import joblib
 import pytest
+from numpy.testing import assert_array_equal
 from sklearn import config_context
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,22 @@ def test_getting_started(monkeypatch, capsys):
         run_page("getting_started.rst", scope)
     assert scope["search"].score(scope["X_test"], scope["y_test"]) > 0.9
     assert len(scope["routed"][-1].validation_loss_curve_) == scope["routed"][-1].n_iter_
+
+
+def test_trained_filters_for_other_classes(monkeypatch, capsys):
+    monkeypatch.setenv("SKCNN_FAST", "0")
+    scope = {}
+    run_page("choosing.rst", scope)
+    first, second = scope["first"], scope["second"]
+    assert_array_equal(second.filters_, first.filters_)
+    assert_array_equal(second.filter_intercept_, first.filter_intercept_)
+    assert_array_equal(second.classes_, range(5, 10))
+    X, y = scope["X"][~scope["old"]], scope["y"][~scope["old"]]
+    assert second.score(X[50:], y[50:]) > 0.85
+    filters = first.filters_.copy()
+    second.set_params(freeze=None, eta=0.001).fit(X[:50], y[:50])
+    assert_array_equal(first.filters_, filters)
+    assert (second.filters_ != filters).any()
 
 
 def test_the_tutorial(tmp_path, monkeypatch, capsys):
