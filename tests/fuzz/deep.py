@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-ATOMS = (type(None), bool, int, str, bytes)
+ATOMS = (type(None), bool, int, str, bytes, range)
 OPAQUE = (type, types.FunctionType, types.MethodType, types.ModuleType, types.GeneratorType)
 
 

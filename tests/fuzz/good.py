@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from skcnn import ConvNetClassifier, ImageScaler
+from skcnn._arguments import SEQUENCES
 from skcnn.augmentation import flip_left_right, jitter, shift
 
 from . import inputs
@@ -129,7 +130,7 @@ def good_network(choose):
     solver = choose(["sgd", "adam", "adam", "sgd", "lbfgs"])
     parameters = {
         **good_layers(choose),
-        "hidden_layer_sizes": choose([(), (), 3, (5,), [4, 3]]),
+        "hidden_layer_sizes": choose([(), (), 3, (5,), [4, 3], np.array([4, 3]), range(2, 4)]),
         "dropout": choose([0.0, 0.0, 0.5, 0.2]) if solver != "lbfgs" else 0.0,
         "augment": choose(AUGMENTATIONS) if solver != "lbfgs" else None,
         "fit_intercept": choose([True, True, False]),
@@ -256,16 +257,16 @@ def _check_shapes(network, model, found):
     n_layers = len(model.filters_) if isinstance(model.filters_, list) else 1
     expected, shape = {}, {name: network.parameters[name] for name in ("n_filters", "K")}
     for k in range(n_layers):
-        F, K = (value[k] if isinstance(value, (tuple, list)) else value for value in shape.values())
+        F, K = (value[k] if isinstance(value, SEQUENCES) else value for value in shape.values())
         sides = (1 if rows == 1 else K), (1 if columns == 1 else K)
         expected[f"filters_[{k}]"] = (F, *sides, *n_channels)
         expected[f"filter_intercept_[{k}]"] = (F,)
         rows, columns, _ = model._network.convolutions[k].out_shape
         n_channels = (F,)
     hidden = network.parameters["hidden_layer_sizes"]
-    hidden = hidden if isinstance(hidden, (tuple, list)) else (hidden,)
+    hidden = hidden if isinstance(hidden, SEQUENCES) else (hidden,)
     n_outputs = 1 if network.n_classes == 2 else network.n_classes
-    sizes = rows * columns * F, *hidden, n_outputs
+    sizes = rows * columns * F, *map(int, hidden), n_outputs
     for k, pair in enumerate(zip(sizes, sizes[1:])):
         expected |= {f"coefs_[{k}]": pair, f"intercepts_[{k}]": pair[1:]}
     found.same("shapes", expected, {name: array.shape for name, array in arrays(model).items()})
@@ -297,8 +298,12 @@ def _parts(n):
 def _check_stream(network, found):
     """A stream that is pickled in the middle continues with the same bits."""
     X, y, s = network.data
-    streams = {"early_stopping": False, "class_weight": None, "learning_rate": "constant"}
-    parameters = {**network.parameters, **streams}
+    parameters = {
+        **network.parameters,
+        **{"early_stopping": False, "learning_rate": "constant"},
+    }
+    if parameters["class_weight"] == "balanced":
+        parameters["class_weight"] = {0: 0.0, 1: 3.0}
     if parameters["solver"] == "lbfgs":
         parameters["solver"] = "adam"
     model = ConvNetClassifier(**parameters)

@@ -153,11 +153,12 @@ NO_SIZES = [
     *("((2,),)", "([2],)", "(2, 0)", "(2, 2.5)", "(np.array(2),)", "(np.ones(2),)", "(pd.NA,)"),
     *("(RaisesNumber(),)", "(RaisesBool(),)", "(RaisesLen(),)", "('Global',)", "(b'global',)"),
     *("(np.inf,)", "(1j,)", "(np.array(['global', 'global']),)", "(Fraction(2),)", "({},)"),
-    *("(pd.Series([2, 2]),)", "(sparse.csr_array(np.eye(2)),)", "'Global'", "np.array([2, 2])"),
+    *("(pd.Series([2, 2]),)", "(sparse.csr_array(np.eye(2)),)", "'Global'", "np.array([2.0, 2])"),
 ]
 ODD_SIZES = [
     *("'global'", "('global',)", "np.str_('global')", "('global', 1)", "[2]", "(2, 2)", "[2] * 3"),
     *("(np.int64(2),)", "(10**400,)", "(2**40, 2)", "(2, 2**63)", "(1,) * 20", "(np.uint8(2), 2)"),
+    *("np.array([2, 2])", "range(1, 3)", "np.array([2, 3], object)"),
 ]
 
 # Values for one parameter.
@@ -262,12 +263,13 @@ ODD_LABELS = [
 
 NO_WEIGHTS = [
     *("np.r_[np.nan, np.ones(n - 1)]", "np.r_[np.inf, np.ones(n - 1)]", "np.full(n, np.nan)"),
-    *("np.r_[-1, np.ones(n - 1)]", "np.zeros(n)", "np.ones(n - 1)", "np.ones(n + 1)", "np.nan"),
+    *("np.r_[-1, np.ones(n - 1)]", "np.ones(n - 1)", "np.ones(n + 1)", "np.nan"),
     *("np.ones((n, 2))", "['a'] * n", "'text'", "np.ones(n) * 1j", "[None] * n", "-1", "np.inf"),
     *("np.ones(n, 'M8[s]')", "np.ones(n, 'm8[s]')", "object()", "{}", "{0: 1}", "[]", "-np.inf"),
     *("np.zeros(n, 'V8')", "[10**400] * n", "[pd.NA] * n", "RaisesArray()", "[[1], [1, 2]]"),
-    *("-np.zeros(n)", "np.full(n, -1.0)", "(i for i in range(n))", "1j", "pd.NA", "0"),
+    *("np.full(n, -1.0)", "(i for i in range(n))", "1j", "pd.NA"),
 ]
+ALL_0 = ["np.zeros(n)", "-np.zeros(n)", "0"]  # which a stream of a network takes
 ODD_WEIGHTS = [
     *("np.r_[1, np.zeros(n - 1)]", "np.full(n, 1e308)", "np.full(n, 5e-324)", "2", "True"),
     *("np.r_[1e308, np.full(n - 1, 1e-308)]", "np.ones((n, 1))", "np.ones(n, bool)", "1e308"),
@@ -305,16 +307,18 @@ REFUSED = {
 ARGUMENTS = {
     "X": [*NO_IMAGES, *MISSING, *OTHER_IMAGES, *ODD_IMAGES, *ODD],
     "y": [*NO_LABELS, *ODD_LABELS, *ODD],
-    "sample_weight": [*NO_WEIGHTS, *ODD_WEIGHTS, *ODD],
+    "sample_weight": [*NO_WEIGHTS, *ALL_0, *ODD_WEIGHTS, *ODD],
     "classes": [*CLASSES, *ODD],
     **{"copy": ODD, "layer": ODD},
 }
 ARGUMENTS["X_val"], ARGUMENTS["y_val"] = ARGUMENTS["X"], ARGUMENTS["y"]
 
+SIZES = Integral, tuple, list, range, np.ndarray
+
 # Types of the parameters; a value of another type must be refused.
 TYPES = {
-    **dict.fromkeys(("K", "n_filters", "hidden_layer_sizes"), (Integral, tuple, list)),
-    "pool_size": (Integral, str, tuple, list),
+    **dict.fromkeys(("K", "n_filters", "hidden_layer_sizes"), SIZES),
+    "pool_size": (str, *SIZES),
     "max_iter": Integral,
     **dict.fromkeys(("eta", "alpha", "momentum", "validation_fraction", "dropout"), Real),
     **dict.fromkeys(("fit_intercept", "early_stopping", "warm_start"), (bool, np.bool_)),
@@ -405,6 +409,10 @@ class BadCall:
                 refused = ()  # most labels are numbers too
             if name == "X" and self.estimator in NETWORKS:
                 refused = {*refused, *MISSING}
+            if name == "sample_weight" and (
+                self.method != "partial_fit" or self.estimator is ImageScaler
+            ):
+                refused = {*refused, *ALL_0}
             if name != "X" and self.estimator is ImageScaler:
                 refused = refused if name == "sample_weight" else ()
             if name in ("y", "sample_weight") and not learning:
