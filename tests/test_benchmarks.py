@@ -1,5 +1,7 @@
 """The benchmarks run, with the peers that there are; what they measure is not looked at."""
 
+import csv
+import importlib
 import json
 import subprocess
 import sys
@@ -38,7 +40,58 @@ def test_training(tmp_path):
         "soak.py",
         "defaults.py",
         "first_tries.py",
+        "neighbours.py",
     ],
 )
 def test_the_others_tell_how_to_use_them(script):
     assert "usage" in run(script, "--help")
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("tools")
+
+
+def table_of_tools():
+    path = BENCHMARKS.parent / "docs" / "tables" / "tools.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_the_table_of_tools_has_a_row_for_each_case(tools):
+    header, *rows = table_of_tools()
+    assert header == tools.COLUMNS
+    assert {row[0]: row[-1] for row in rows} == {
+        name: tool.to_write for name, tool in tools.CASES.items()
+    }
+
+
+def test_a_case_of_the_tools_is_run_as_the_table_says():
+    name = "scikit-learn, BaggingClassifier"
+    (row,) = (row for row in table_of_tools() if row[0] == name)
+    assert json.loads(run("neighbours.py", "tools", "--case", name)) == row[2:]
+
+
+def fit_and_predict(X, y, network):
+    return network.fit(X, y).predict(X)
+
+
+def refuse_images(X, y, network):
+    if X.ndim > 2:
+        raise ValueError("images are refused")
+    return fit_and_predict(X, y, network)
+
+
+def test_a_case_fails_where_its_row_does_not_hold(tools):
+    taken = tools.Tool("", fit_and_predict, refusal="refused", instead=fit_and_predict)
+    with pytest.raises(AssertionError, match="nothing is refused any more"):
+        taken.run()
+    with pytest.raises(ValueError, match="images are refused"):
+        tools.Tool("", refuse_images, refusal="another reason", instead=fit_and_predict).run()
+    with pytest.raises(ValueError, match="images are refused"):
+        tools.Tool("", refuse_images, refusal="refused", instead=refuse_images).run()
+    with pytest.raises(AssertionError):
+        tools.Tool("", lambda X, y, network: y[::-1]).run()
+    tool = tools.Tool("", refuse_images, "rows", refusal="refused", instead=fit_and_predict)
+    assert tool.run() == ["no", "no", "yes", "yes", "rows"]

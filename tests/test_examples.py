@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -176,6 +177,28 @@ def test_spectra(tmp_path):
     assert scores["0.0", "100"][0] > scores["0.0", "100"][2]  # and so the text says
     assert scores["0.3", "100"][1] > scores["0.3", "100"][2]
     assert (tmp_path / "spectra.png").exists()
+
+
+def test_signals_as_pictures(tmp_path):
+    printed = run("plot_signals_as_pictures.py", tmp_path)
+    accuracy = {
+        name: float(figure) for name, figure in re.findall(r"^(.+?)  +(\d\.\d+)", printed, re.M)
+    }
+    pictures, signals, linear = accuracy.values()
+    assert pictures > 0.83 > signals > 0.6
+    assert linear < 0.5
+    assert (tmp_path / "signals_as_pictures.png").exists()
+
+
+def test_the_fields_of_the_example_are_those_of_pyts():
+    image = pytest.importorskip("pyts.image")
+    source = (ROOT / "examples" / "plot_signals_as_pictures.py").read_text()
+    (function,) = re.findall(r"^def gramian_fields.*?(?=^\S)", source, re.M | re.S)
+    scope = {"np": np}
+    exec(function, scope)
+    X = np.random.RandomState(0).randn(5, 20)
+    expected = image.GramianAngularField(method="difference").fit_transform(X)
+    np.testing.assert_allclose(scope["gramian_fields"](X), expected, atol=1e-6)
 
 
 def test_the_ten_lines_of_the_readme():

@@ -93,6 +93,16 @@ def test_classifiers(name, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("scaler", [None, ImageScaler(), ImageScaler(per="channel")])
+def test_a_network_of_images_predicts_rows(scaler, shape):
+    X, y = problem(shape)
+    model = make_pipeline(scaler, network()[-1]).fit(X, y)
+    expected = model.predict_proba(X)
+    assert (model.predict_proba(X.reshape(len(X), -1)) == expected).all()
+    assert (model.predict_proba(X.reshape(len(X), *shape[:2], -1)) == expected).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_frozen_network_is_not_fitted_again(shape):
     X, y = problem(shape)
     frozen = FrozenEstimator(network().fit(X, y))
