@@ -376,7 +376,7 @@ def imbalanced_learn(X, y, network):
         ImageScaler(per="channel", image_shape=image_shape),
         network.set_params(image_shape=image_shape),
     )
-    return model.fit(X[5:], y[5:]).predict(X)
+    return model.fit(X[5:], y[5:]).predict(X)  # of classes of unequal size
 
 
 # Ensembles, tables, reports
@@ -478,11 +478,10 @@ def shap_images(X, y, network):
 
 
 def brightest_rows(values, y):
-    """Return the classes whose rows of pixels have the largest values of Shapley."""
-    classes = np.unique(y)
-    values = values.sum(axis=(2, 3))[:, : len(classes)]  # (image, row, class)
-    own = [of_image[:, list(classes).index(label)] for of_image, label in zip(values, y)]
-    return classes[np.argmax(own, axis=1)]
+    """Return the classes whose rows of pixels have the largest Shapley values for their class."""
+    rows = values.sum(axis=(2, 3))  # (image, row, class)
+    own = rows[np.arange(len(rows)), :, np.unique(y, return_inverse=True)[1][: len(rows)]]
+    return row_classes(own.argmax(axis=1), y)
 
 
 def shap_rows_and_inpainting():
@@ -511,8 +510,8 @@ def blocks(image, n=8):
     return np.arange(prod(shape)).reshape(shape) * n // prod(shape)
 
 
-def lime_blocks(images, y, probabilities):
-    """Return the classes whose rows of pixels are the most important to LIME."""
+def lime_blocks(images, probabilities):
+    """Return the most important block of each image, by LIME."""
     from lime.lime_image import LimeImageExplainer
 
     explainer, found = LimeImageExplainer(random_state=0), []
@@ -527,12 +526,18 @@ def lime_blocks(images, y, probabilities):
         )
         (weights,) = explanation.local_exp.values()
         found.append(max(weights, key=lambda item: item[1])[0])
-    return np.unique(y)[np.minimum(found, len(np.unique(y)) - 1)]
+    return found
+
+
+def row_classes(rows, y):
+    """Return the classes whose images have a bright row in such a place."""
+    classes = np.unique(y)
+    return [classes[row] if row < len(classes) else None for row in rows]
 
 
 def lime_as_they_are(X, y, network):
     """Explain what the network was fitted on."""
-    return lime_blocks(X, y, network.fit(X, y).predict_proba)
+    return row_classes(lime_blocks(X, network.fit(X, y).predict_proba), y)
 
 
 def lime_images(X, y, network):
@@ -544,7 +549,7 @@ def lime_images(X, y, network):
         is_grey = len(network.image_shape_) == 2
         return network.predict_proba(images[..., 0] if is_grey else images)
 
-    return lime_blocks(images, y, probabilities)
+    return row_classes(lime_blocks(images, probabilities), y)
 
 
 def lime_segments():
@@ -563,6 +568,25 @@ def lime_segments():
             )
             found.append(len(np.unique(explanation.segments)))
     assert np.mean(np.array(found) == 1) > 0.75 and max(found) <= 2, found
+
+
+def lime_hidden_pixels():
+    """By default a segment of one pixel is hidden by its own colour, and all weights are 0."""
+    from lime.lime_image import LimeImageExplainer
+
+    X, y = make_images(SHAPES["colour images"])
+    network = make_network().fit(X, y)
+    for hide_color in (None, 0):
+        explanation = LimeImageExplainer(random_state=0).explain_instance(
+            X[0],
+            network.predict_proba,
+            segmentation_fn=lambda image: blocks(image, prod(image.shape[:2])),
+            hide_color=hide_color,
+            top_labels=1,
+            num_samples=200,
+        )
+        (weights,) = explanation.local_exp.values()
+        assert (max(abs(weight) for _, weight in weights) < 1e-9) == (hide_color is None)
 
 
 # Signals
@@ -788,7 +812,7 @@ CASES = {
     "shap": Tool(
         "shap",
         shap_as_they_are,
-        "the masker of images wants (n, H, W, 1), ``X[..., np.newaxis]``",
+        "the masker of images wants channels: ``X.reshape(len(X), H, W, -1)``",
         refusal="tuple index out of range",
         instead=shap_images,
         checks=[shap_rows_and_inpainting],
@@ -799,7 +823,7 @@ CASES = {
         "one channel for a grey network, ``X[..., 0]``; a ``segmentation_fn`` for small images",
         refusal=r"expecting \d+ features|X\[\.\.\., 0\]",
         instead=lime_images,
-        checks=[lime_segments],
+        checks=[lime_segments, lime_hidden_pixels],
     ),
     "sktime": Tool(
         "sktime",
