@@ -340,7 +340,7 @@ def fairlearn_reductions():
 
 
 def given_codes(use):
-    """Return the use of a tool in which labels go in as 0 to K - 1."""
+    """Return the use of a tool in which labels go in as 0, 1, 2, ..."""
 
     def use_codes(X, y, network):
         classes, codes = np.unique(y, return_inverse=True)
@@ -760,7 +760,7 @@ CASES = {
     "cleanlab": Tool(
         "cleanlab",
         cleanlab,
-        "labels 0 to K - 1: ``np.unique(y, return_inverse=True)[1]``",
+        "labels 0, 1, 2, ...: ``np.unique(y, return_inverse=True)[1]``",
         refusal="Labels cannot be strings",
         instead=given_codes(cleanlab),
     ),
@@ -820,7 +820,7 @@ CASES = {
     "lime": Tool(
         "lime",
         lime_as_they_are,
-        "one channel for a grey network, ``X[..., 0]``; a ``segmentation_fn`` for small images",
+        "one channel for a grey network, ``X[..., 0]``; a ``segmentation_fn`` and a ``hide_color``",
         refusal=r"expecting \d+ features|X\[\.\.\., 0\]",
         instead=lime_images,
         checks=[lime_segments, lime_hidden_pixels],
