@@ -6,7 +6,7 @@ of the two is called.
 """
 
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -29,6 +29,8 @@ OPSET, IR_VERSION = 17, 8
 FLOATS = "float32", "float64"
 INTEGERS = "int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()
 NUMBERS = (*FLOATS, "float16", "bool", *INTEGERS)
+# Types whose values are all values of float32 too.
+EXACT_IN_FLOAT32 = "float32", "float16", "bool", "int8", "int16", "uint8", "uint16"
 
 
 def to_onnx(
@@ -37,6 +39,7 @@ def to_onnx(
     dtype: DTypeLike = np.float32,
     input_dtype: DTypeLike | None = None,
     input_shape: int | ImageShape | None = None,
+    label: Literal["name", "index"] | None = "name",
 ) -> Any:
     """Return a fitted network, scaler or pipeline of these as an ONNX model.
 
@@ -64,6 +67,11 @@ def to_onnx(
         Shape of one image of ``X``: (H, W), (H, W, C), or (n_features,) for rows. None: as it was
         in ``fit``.
 
+    label : {"name", "index"} or None, default="name"
+        What the output ``label`` of a classifier holds. "name": the class itself, a string if
+        ``classes_`` are strings. "index": its place in ``classes_``, int64. None: there is no
+        output ``label``. Without names the file has no strings, which several runtimes refuse.
+
     Returns
     -------
     model : onnx.ModelProto
@@ -79,7 +87,8 @@ def to_onnx(
     TypeError
         If the estimator, or a step of it, is none of these.
     ValueError
-        If an argument is wrong, or the classes are neither integers nor strings.
+        If an argument is wrong; if the classes are neither integers nor strings, unless ``label``
+        is another than "name"; or if ``label="index"`` and the last step is no classifier.
 
     See Also
     --------
@@ -87,10 +96,16 @@ def to_onnx(
 
     Notes
     -----
-    Scalers are computed in float64 whatever the type of ``X``, and only what they return is rounded
-    to ``dtype``; scikit-learn scales float32 in float32, which is less exact where means are much
-    larger than standard deviations. Classes that are integers, whole floats or bools become int64.
-    Several labels for each sample are int64 too, 1 or 0.
+    A scaler of float32, float16, bool or integers of 8 or 16 bits is computed in float32, with its
+    mean as the sum of two float32, so that standard scores are exact to 1e-6 of their size however
+    much larger than the standard deviation the mean is; scikit-learn, which subtracts one float32,
+    is less exact. It is computed in float64 where ``X`` is of another type, where ``dtype`` is
+    float64, and where a statistic is beyond the range of float32; what it returns is rounded to
+    ``dtype``. Scalers in a row are one in the file.
+
+    Classes that are integers, whole floats or bools become int64. Several labels for each sample
+    are int64 too, 1 or 0, with ``label="index"`` as with "name". Regressors and scalers have no
+    labels: ``label=None`` is true of them anyway, and "index" is refused.
 
     Examples
     --------
@@ -113,26 +128,33 @@ def to_onnx(
         raise TypeError(f"estimator={estimator!r} has no step that could be exported.")
     dtype = _dtype("dtype", dtype, FLOATS)
     given_dtype = dtype if input_dtype is None else _dtype("input_dtype", input_dtype, NUMBERS)
-    shape = _input_shape(steps, input_shape)
+    shape = input_shape = _input_shape(steps, input_shape)
+    last = steps[-1]
+    _check_label(label, last)
 
-    graph, X = _Graph(), "X"
-    for step in steps:
-        if isinstance(step, StandardScaler):
-            X = _scale(graph, step, X, shape)
-    *_, last = steps
-    if isinstance(last, StandardScaler):
-        graph.cast(X, dtype, out="variable")
-        outputs = {"variable": (dtype, shape)}
+    graph, is_network = _Graph(), isinstance(last, BaseConvNet)
+    if is_network:
+        shape = _images.with_channels(last.image_shape_)
+    scalers = steps[:-1] if is_network else steps
+    A = _scale(graph, scalers, "X", (given_dtype, dtype), shape, channels_first=is_network)
+    outputs: dict[str, tuple[DTypeLike, tuple]] = {}
+    if not is_network:
+        graph.name(A, "variable")
+        outputs["variable"] = dtype, shape
     elif isinstance(last, ConvNetClassifier):
-        labels, T = _labels(last), _outputs(graph, last, X, dtype)
-        _predict(graph, last, T, dtype, labels, ("label", "probabilities"))
-        n = len(last.classes_)
-        of_label = (np.int64, (n,)) if labels is None else (labels.dtype, ())
-        outputs = {"label": of_label, "probabilities": (dtype, (n,))}
+        T, n = _outputs(graph, last, A, dtype), len(last.classes_)
+        labels = _labels(last) if label == "name" else None
+        names = "label" if label else None, "probabilities"
+        _predict(graph, last, T, dtype, labels, names)
+        if label:
+            kind = np.int64 if labels is None else labels.dtype
+            outputs["label"] = kind, (n,) if last._has_labels else ()
+        outputs["probabilities"] = dtype, (n,)
     else:
-        T, targets = _outputs(graph, last, X, dtype), last._target_shape
-        graph.add("Reshape", T, np.array([0, *targets]), out="variable")
-        outputs = {"variable": (dtype, targets)}
+        T, targets = _outputs(graph, last, A, dtype), last._target_shape
+        T = T if len(targets) == 1 else graph.add("Reshape", T, np.array([0, *targets]))
+        graph.name(T, "variable")
+        outputs["variable"] = dtype, targets
 
     def described(name, dtype, shape):
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -144,7 +166,7 @@ def to_onnx(
         helper.make_graph(
             graph.nodes,
             type(last).__name__,
-            [described("X", given_dtype, shape)],
+            [described("X", given_dtype, input_shape)],
             [described(name, *output) for name, output in outputs.items()],
             graph.constants,
         ),
@@ -182,6 +204,15 @@ def register_converters() -> None:
     probabilities where scikit-learn calibrates the logits. Let the scaler be a step before the
     CalibratedClassifierCV, or pass the option of the second example.
 
+    Of the methods of a CalibratedClassifierCV, whatever its classifier, skl2onnx 1.20 converts
+    "sigmoid" rightly. Of "isotonic" it takes the value at the nearest threshold, where scikit-learn
+    interpolates between two: probabilities are off by up to .2. It fails at "temperature".
+
+    VotingClassifier and VotingRegressor get a converter too, skl2onnx's own with three repairs: it
+    refuses ``flatten_transform=True``, which is scikit-learn's default and has no effect on
+    predictions, and ``weights`` in a list, and it gives the estimators after one that is "drop" the
+    weight of another.
+
     Examples
     --------
     >>> from skcnn.onnx import register_converters
@@ -213,6 +244,16 @@ def register_converters() -> None:
     classifier = ConvNetClassifier, "SkcnnConvNetClassifier", _classifier_shape, _convert_classifier
     register(*classifier, options=options)
 
+    from skl2onnx.common._registration import get_converter, register_converter
+    from skl2onnx.operator_converters import voting_classifier, voting_regressor
+
+    for alias, convert in (
+        ("SklearnVotingClassifier", voting_classifier.convert_voting_classifier),
+        ("SklearnVotingRegressor", voting_regressor.convert_voting_regressor),
+    ):
+        options = get_converter(alias).get_allowed_options()
+        register_converter(alias, _convert_voting(convert), overwrite=True, options=options)
+
 
 class _Graph:
     """Nodes and constants of an ONNX graph."""
@@ -220,7 +261,7 @@ class _Graph:
     def __init__(self):
         self.nodes, self.constants = [], []
 
-    def add(self, operator, *inputs, out=None, **attributes):
+    def add(self, operator, *inputs, **attributes):
         """Add a node, and return the name of its output.
 
         Parameters
@@ -228,20 +269,27 @@ class _Graph:
         operator : str
         *inputs : str or ndarray
             Names of outputs, or constants.
-        out : str or None
-            Name of the output; None: any.
         **attributes
             Of the operator.
         """
         inputs = [each if isinstance(each, str) else self._constant(each) for each in inputs]
-        out = out or self._new_name(operator)
+        out = self._new_name(operator)
         self._add_node(operator, inputs, out, attributes)
         return out
 
-    def cast(self, X, dtype, out=None):
-        """Add the conversion to a dtype."""
+    def cast(self, X, given, dtype):
+        """Convert X, of a dtype that is given, to another, and return the name of the result."""
+        if given == dtype:
+            return X
         kind = _onnx().helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return self.add("Cast", X, out=out, to=kind)
+        return self.add("Cast", X, to=kind)
+
+    def name(self, X, out):
+        """Give the output X of the last node the name ``out``, or add one where X is the input."""
+        if self.nodes and self.nodes[-1].output[0] == X:
+            self.nodes[-1].output[0] = self.nodes[-1].name = out
+        else:
+            self._add_node("Identity", [X], out, {})
 
     def _constant(self, array):
         name = self._new_name("constant")
@@ -265,6 +313,10 @@ class _PartOfGraph(_Graph):
     def __init__(self, scope, container):
         self._scope, self._container = scope, container
 
+    def name(self, X, out):
+        """Add an output of the name ``out`` that is X."""
+        self._add_node("Identity", [X], out, {})
+
     def _new_name(self, prefix):
         return self._scope.get_unique_variable_name(f"skcnn_{prefix}")
 
@@ -276,19 +328,54 @@ class _PartOfGraph(_Graph):
         self._container.add_initializer(name, kind, array.shape, array.ravel())
 
 
-def _scale(graph, scaler, X, shape):
-    """Add a scaler of X, images of a shape, and return the name of the result, of float64."""
-    X = graph.cast(X, np.float64)
-    if scaler.with_mean:
-        X = graph.add("Sub", X, _compact(scaler.mean_, shape))
-    if scaler.with_std:
-        X = graph.add("Div", X, _compact(scaler.scale_, shape))
-    return X
+def _scale(graph, scalers, X, dtypes, shape, channels_first=False):
+    """Add scalers of images X, and return the name of the result.
+
+    ``dtypes`` are those of X and of the result. X has the shape ``shape``, an image's, and keeps
+    it; with ``channels_first`` it has any layout of (H, W, C) and becomes (n, C, H, W). That comes
+    before the scalers, as converters to other formats that move the channels back to the last axis
+    do so at the first node which is known to have channels.
+    """
+    given, dtype = dtypes
+    mean, scale = _statistics(scalers, prod(shape))
+    scaled = _dtype_of_scaling(mean, scale, given, dtype)
+    X = graph.cast(X, given, scaled)
+    mean, scale = mean.reshape(shape), scale.reshape(shape)
+    if channels_first:
+        X = _move_channels_first(graph, X, shape)
+        mean, scale = mean.transpose(2, 0, 1), scale.transpose(2, 0, 1)
+    high = mean.astype(scaled)
+    for part in (high, (mean - high).astype(scaled)):
+        if part.any():
+            X = graph.add("Sub", X, _compact(part))
+    if (scale != 1).any():
+        X = graph.add("Div", X, _compact(scale.astype(scaled)))
+    return graph.cast(X, scaled, dtype)
 
 
-def _compact(statistic, shape):
-    """Return a statistic that broadcasts to a shape, with sides of 1 where it is constant."""
-    values = np.asarray(statistic, np.float64).reshape(shape)
+def _statistics(scalers, n_features):
+    """Return the mean and the scale of scalers in a row: (X - mean) / scale is what they make."""
+    mean, scale = np.zeros(n_features), np.ones(n_features)
+    for scaler in scalers:
+        if scaler.with_mean:
+            mean = mean + scale * np.asarray(scaler.mean_, np.float64).ravel()
+        if scaler.with_std:
+            scale = scale * np.asarray(scaler.scale_, np.float64).ravel()
+    return mean, scale
+
+
+def _dtype_of_scaling(mean, scale, given, dtype):
+    """Return the dtype in which images of a given dtype are scaled, for a result of ``dtype``."""
+    if not mean.any() and (scale == 1).all():
+        return dtype  # there is nothing to scale
+    limits = np.finfo(np.float32)
+    is_beyond = (np.abs(mean) > limits.max) | (scale > limits.max) | (scale < limits.tiny)
+    is_exact = dtype == np.float32 and np.dtype(given).name in EXACT_IN_FLOAT32
+    return np.dtype(np.float32 if is_exact and not is_beyond.any() else np.float64)
+
+
+def _compact(values):
+    """Return a statistic with sides of 1 where it is constant, which broadcasts all the same."""
     for axis in range(values.ndim):
         first = values.take([0], axis)
         if (values == first).all():
@@ -296,15 +383,17 @@ def _compact(statistic, shape):
     return values
 
 
-def _outputs(graph, model, X, dtype):
-    """Add a network on images X of any layout, and return the name of T, (n, n_outputs)."""
-    H, W, C = _images.with_channels(model.image_shape_)
-    A = graph.cast(X, dtype)
+def _move_channels_first(graph, X, shape):
+    """Add the layout (n, C, H, W) of images X of any layout, and return the name of the result."""
+    H, W, C = shape
     if C == 1:
-        A = graph.add("Reshape", A, np.array([0, 1, H, W]))  # 0: the side that it has, n
-    else:
-        A = graph.add("Reshape", A, np.array([0, H, W, C]))
-        A = graph.add("Transpose", A, perm=[0, 3, 1, 2])
+        return graph.add("Reshape", X, np.array([0, 1, H, W]))  # 0: the side that it has, n
+    X = graph.add("Reshape", X, np.array([0, H, W, C]))
+    return graph.add("Transpose", X, perm=[0, 3, 1, 2])
+
+
+def _outputs(graph, model, A, dtype):
+    """Add a network on images A, (n, C, H, W), and return the name of T, (n, n_outputs)."""
     convolutions, values = model._network.convolutions, model._values()
     for layer, (W, b) in zip(convolutions, values):
         W = W.transpose(0, 3, 1, 2)  # (F, C, height, width)
@@ -325,33 +414,38 @@ def _outputs(graph, model, X, dtype):
 
 
 def _predict(graph, classifier, T, dtype, labels, out, raw_scores=False):
-    """Add the labels and the probabilities of logits T of a dtype, with the names ``out``.
+    """Add the label and the probabilities of logits T of a dtype, with the names ``out``.
 
-    ``labels`` are those of the classes, or None for several labels for each sample.
+    ``labels`` are those of the classes, or None for their indices. A name of None
+    leaves the label out.
     """
     # sigmoid(T) is softmax(-T/2, T/2), in which small probabilities are exact: the Sigmoid of
     # onnxruntime is 0 below 1e-7, and OneVsRestClassifier divides by the sum of some.
     factor = 1 if raw_scores else 1 / 2
-    to_pair = np.array([[-factor, factor]], dtype)
-    if labels is None:
-        graph.cast(graph.add("Relu", graph.add("Sign", T)), np.int64, out=out[0])
-        if not raw_scores:
-            pairs = graph.add("MatMul", graph.add("Unsqueeze", T, np.array([2])), to_pair)
-            P = graph.add("Softmax", pairs, axis=2)
-            T = graph.add("Gather", P, np.array(1), axis=2)
-        graph.add("Identity", T, out=out[1])
-        return
-    if len(classifier.intercepts_[-1]) == 1:
-        T = graph.add("MatMul", T, to_pair)
-    graph.add("Gather", labels, graph.add("ArgMax", T, axis=1, keepdims=0), out=out[0])
-    graph.add("Identity" if raw_scores else "Softmax", T, out=out[1])
+    to_pair = np.array([-factor, factor], dtype)
+    has_labels, axis, scores = classifier._has_labels, 1, T
+    if has_labels:
+        axis = 2
+        scores = graph.add("Mul", graph.add("Unsqueeze", T, np.array([2])), to_pair[None, None])
+    elif len(classifier.intercepts_[-1]) == 1:
+        scores = graph.add("Mul", T, to_pair[None])
+    if out[0] is not None:
+        label = graph.add("ArgMax", scores, axis=axis, keepdims=0)
+        graph.name(label if labels is None else graph.add("Gather", labels, label), out[0])
+    if not raw_scores:
+        scores = graph.add("Softmax", scores, axis=axis)
+        if has_labels:
+            scores = graph.add("Gather", scores, np.array(1), axis=2)
+    elif has_labels:
+        scores = T
+    graph.name(scores, out[1])
 
 
 def _labels(classifier):
-    """Return the labels of the classes, int64 or str, or None where a sample has several."""
-    if classifier._has_labels:
-        return None
+    """Return the labels of the classes, int64 or str, or None where they are their indices."""
     classes = classifier.classes_.tolist()
+    if classifier._has_labels or classes == [*range(len(classes))]:
+        return None
     if all(isinstance(label, str) for label in classes):
         return np.array(classes, dtype=object)
     # A classifier takes no floats but whole ones.
@@ -359,7 +453,7 @@ def _labels(classifier):
         return np.array(classes, dtype=np.int64)
     raise ValueError(
         f"classes_={classes}, but labels in ONNX are integers, of 64 bits, or strings: encode y by "
-        "sklearn.preprocessing.LabelEncoder before fit."
+        'sklearn.preprocessing.LabelEncoder before fit, or export with label="index".'
     )
 
 
@@ -401,6 +495,16 @@ def _dtype(name, given, allowed):
     return np.dtype(found)
 
 
+def _check_label(label, last):
+    """Refuse a value of ``label`` that is unknown, or that the last step has no labels for."""
+    if not (label is None or isinstance(label, str) and label in ("name", "index")):
+        raise ValueError(f'label={label!r} must be "name", "index" or None.')
+    if label == "index" and not isinstance(last, ConvNetClassifier):
+        raise ValueError(
+            f"label='index', but a {type(last).__name__} has no classes: leave label out."
+        )
+
+
 def _input_shape(steps, given):
     """Return the shape of an image of X: what is given, or that of ``fit``."""
     first = steps[0]
@@ -428,35 +532,68 @@ def _convert_scaler(scope, operator, container):
     graph, (X,), (out,) = _PartOfGraph(scope, container), operator.inputs, operator.outputs
     scaler, shape = operator.raw_operator, X.type.shape[1:]
     shape = _input_shape([scaler], shape if len(shape) > 1 else [scaler.n_features_in_])
-    graph.cast(_scale(graph, scaler, X.full_name, shape), _float_of(out), out=out.full_name)
+    dtypes = _given_dtype(X), _float_of(out)
+    graph.name(_scale(graph, [scaler], X.full_name, dtypes, shape), out.full_name)
 
 
 def _convert_regressor(scope, operator, container):
     """Converter of skl2onnx: add a regressor."""
-    graph, (X,), (out,) = _PartOfGraph(scope, container), operator.inputs, operator.outputs
-    T = _outputs(graph, operator.raw_operator, X.full_name, np.float32)
-    graph.cast(T, _float_of(out), out=out.full_name)
+    graph, (out,) = _PartOfGraph(scope, container), operator.outputs
+    graph.name(_converted_outputs(graph, operator, _float_of(out)), out.full_name)
 
 
 def _convert_classifier(scope, operator, container):
     """Converter of skl2onnx: add a classifier."""
-    graph, (X,) = _PartOfGraph(scope, container), operator.inputs
-    classifier, out = operator.raw_operator, operator.outputs
+    graph, classifier = _PartOfGraph(scope, container), operator.raw_operator
     options = container.get_options(classifier, {"raw_scores": False, "nocl": False})
-    T = _outputs(graph, classifier, X.full_name, np.float32)
-    dtype = _float_of(out[1])
-    T, labels = graph.cast(T, dtype), _labels(classifier)
-    if options["nocl"] and labels is not None:
-        labels = np.arange(len(labels))
-    names = [variable.full_name for variable in out]
+    dtype = _float_of(operator.outputs[1])
+    T = _converted_outputs(graph, operator, dtype)
+    labels = None if options["nocl"] else _labels(classifier)
+    names = [variable.full_name for variable in operator.outputs]
     _predict(graph, classifier, T, dtype, labels, names, options["raw_scores"])
+
+
+def _convert_voting(convert):
+    """Return a converter of skl2onnx for a voting estimator, which calls its own.
+
+    That expects ``weights`` as an array without those of estimators that are "drop", and
+    ``flatten_transform=False``.
+    """
+
+    def converter(scope, operator, container):
+        voting = operator.raw_operator
+        parameters = voting.get_params(deep=False)
+        if voting.weights is not None:
+            parts = zip(voting.estimators, voting.weights)
+            voting.weights = np.array([weight for (_, part), weight in parts if part != "drop"])
+        if "flatten_transform" in parameters:
+            voting.flatten_transform = False
+        try:
+            convert(scope, operator, container)
+        finally:
+            vars(voting).update(parameters)
+
+    return converter
+
+
+def _converted_outputs(graph, operator, dtype):
+    """Add a network of skl2onnx, computed in float32, and return the name of T, of a dtype."""
+    (X,), model = operator.inputs, operator.raw_operator
+    shape, compute = _images.with_channels(model.image_shape_), np.dtype(np.float32)
+    A = _scale(graph, [], X.full_name, (_given_dtype(X), compute), shape, channels_first=True)
+    return graph.cast(_outputs(graph, model, A, compute), compute, dtype)
+
+
+def _given_dtype(variable):
+    """Return the dtype of an input of skl2onnx."""
+    from skl2onnx.common.data_types import guess_proto_type
+
+    return _onnx().helper.tensor_dtype_to_np_dtype(guess_proto_type(variable.type))
 
 
 def _float_of(variable):
     """Return the dtype of an output of skl2onnx, float64 or else float32."""
-    from skl2onnx.common.data_types import DoubleTensorType
-
-    return np.float64 if isinstance(variable.type, DoubleTensorType) else np.float32
+    return np.dtype(np.float64 if _given_dtype(variable) == np.float64 else np.float32)
 
 
 def _scaler_shape(operator):

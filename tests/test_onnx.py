@@ -104,11 +104,39 @@ def check(model, X, outputs, tolerance):
         assert_allclose(outputs["variable"], y, rtol=0, atol=tolerance * max(1, np.abs(y).max()))
 
 
+def types(exported):
+    """Return the dtype of each value of a graph by name."""
+    graph = onnx.shape_inference.infer_shapes(exported).graph
+    values = [*graph.input, *graph.value_info, *graph.output]
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    kinds |= {array.name: array.data_type for array in graph.initializer}
+    return {name: onnx.helper.tensor_dtype_to_np_dtype(kind) for name, kind in kinds.items()}
+
+
+def operators(exported):
+    return [node.op_type for node in exported.graph.node]
+
+
+def check_graph(exported, is_network=True):
+    """Check that no node does nothing, and that images get their channels before all else."""
+    kinds = types(exported)
+    for node in exported.graph.node:
+        assert node.op_type != "Identity"
+        if node.op_type == "Cast":
+            assert kinds[node.input[0]] != kinds[node.output[0]], node
+    if is_network:
+        first, *_ = (name for name in operators(exported) if name != "Cast")
+        assert first == "Reshape"
+
+
 def check_random_cases(n, seed=0):
     for number in range(n):
         model, X = random_case(np.random.RandomState([seed, number]))
         try:
-            check(model, X, run(to_onnx(model), X.astype(np.float32)), 1e-5)
+            exported = to_onnx(model)
+            check_graph(exported)
+            assert np.float64 not in types(exported).values()
+            check(model, X, run(exported, X.astype(np.float32)), 1e-5)
             exact = to_onnx(model, dtype=np.float64)
             onnx.checker.check_model(exact, full_check=True)
             names = [output.name for output in exact.graph.output]
@@ -184,6 +212,81 @@ def test_labels(digits, labels, dtype):
     assert_array_equal(label, model.predict(images))
 
 
+@pytest.mark.parametrize("label", ["index", None])
+@pytest.mark.parametrize("kind", ["strings", "integers", "indices", "two", "huge", "labels"])
+def test_labels_as_indices_or_none(digits, kind, label):
+    X, y = several_classes(digits)
+    y = {
+        "strings": np.array(["b", "a", "c"])[np.unique(y, return_inverse=True)[1]],
+        "integers": y,
+        "indices": np.unique(y, return_inverse=True)[1],
+        "two": np.array(["one", "three"])[(y == 1) * 1],
+        "huge": np.where(y == 1, np.uint64(2**63), np.uint64(3)),
+        "labels": np.stack([y == 1, y == 7], axis=1).astype(int),
+    }[kind]
+    model = ConvNetClassifier(n_filters=2, **OPTIONS).fit(X, y)
+    exported = to_onnx(model, label=label)
+    assert all(array.data_type != onnx.TensorProto.STRING for array in exported.graph.initializer)
+    assert operators(exported).count("ArgMax") == (label == "index")
+    outputs = run(exported, X)
+    assert_allclose(outputs["probabilities"], model.predict_proba(X), atol=1e-5)
+    if label is None:
+        assert [*outputs] == ["probabilities"]
+    else:
+        found, expected = outputs["label"], model.predict(X)
+        assert found.dtype == np.int64
+        assert_array_equal(found if kind == "labels" else model.classes_[found], expected)
+
+
+def test_labels_that_are_their_indices_are_not_looked_up(digits):
+    images, target = digits
+    model = ConvNetClassifier(**OPTIONS).fit(images, target)
+    assert operators(to_onnx(model)).count("Gather") == 1
+    assert operators(to_onnx(model, label="index")).count("Gather") == 0
+    model.fit(images, (target == 1) * 1)
+    assert operators(to_onnx(model)).count("Gather") == 0
+
+
+def test_an_unknown_label_is_refused(digits, fitted):
+    images, target = digits
+    regressor = ConvNetRegressor(**OPTIONS).fit(images, target)
+    for label in ("names", True, 0, ["index"], np.array(["name", "index"])):
+        with pytest.raises(ValueError, match=r'^label=.* must be "name", "index" or None\.'):
+            to_onnx(fitted, label=label)
+    for estimator, name in ((regressor, "ConvNetRegressor"), (fitted[0], "ImageScaler")):
+        with pytest.raises(ValueError, match=f"^label='index', but a {name} has no classes"):
+            to_onnx(estimator, label="index")
+        assert operators(to_onnx(estimator, label=None)) == operators(to_onnx(estimator))
+
+
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels", "target", "targets"])
+def test_nodes_that_compute_outputs_have_their_names(digits, kind):
+    X, y = several_classes(digits)
+    y = {
+        "classes": y,
+        "two classes": digits[1],
+        "labels": np.stack([y == 1, y == 7], axis=1).astype(int),
+        "target": y / 2,
+        "targets": np.stack([y / 2] * 3, axis=1),
+    }[kind]
+    model = (ConvNetRegressor if "target" in kind else ConvNetClassifier)(**OPTIONS).fit(X, y)
+    exported = to_onnx(model)
+    nodes = {node.output[0]: node.op_type for node in exported.graph.node}
+    computed = {output.name: nodes[output.name] for output in exported.graph.output}
+    assert (
+        computed
+        == {
+            "classes": {"label": "Gather", "probabilities": "Softmax"},
+            "two classes": {"label": "Gather", "probabilities": "Softmax"},
+            "labels": {"label": "ArgMax", "probabilities": "Gather"},
+            "target": {"variable": "Reshape"},  # (n, 1) to (n,)
+            "targets": {"variable": "Gemm"},
+        }[kind]
+    )
+    assert "MatMul" not in nodes.values()  # tract refuses that of a batch of one
+    assert all(node.name == node.output[0] for node in exported.graph.node)
+
+
 def test_the_most_probable_label_is_the_first_of_equals(digits):
     images, target = digits
     for y in (target, images[:, 2, 2].astype(int) % 3, np.stack([target == 1] * 2, 1).astype(int)):
@@ -219,14 +322,86 @@ def test_scaler(per, shape, with_mean, with_std):
         assert sum(prod(array.dims) for array in exported.graph.initializer) <= 2 * 3
 
 
-def test_images_are_scaled_in_double_precision(digits):
+EXACT_IN_FLOAT32 = ("f4", "f2", "?", "i1", "u1", "i2", "u2")
+WIDER = ("f8", "i4", "u4", "i8", "u8")
+
+
+def scores(X, mean, scale):
+    """Return the standard scores of X, computed in double precision."""
+    return (X.astype(np.float64) - mean) / scale
+
+
+@pytest.mark.parametrize("per", ["pixel", "channel"])
+@pytest.mark.parametrize("ratio", [0, 1, 1e2, 1e4, 1e6])
+def test_a_scaler_in_float32_is_exact(per, ratio):
+    X = np.random.RandomState(0).normal(ratio, 1, size=(50, 6, 5, 3)).astype(np.float32)
+    scaler = ImageScaler(per=per).fit(X.astype(np.float64))
+    exported = to_onnx(scaler)
+    assert {*types(exported).values()} == {np.dtype(np.float32)}
+    assert operators(exported) == ["Sub", "Sub", "Div"]
+    expected = scores(X, scaler.mean_, scaler.scale_)
+    # By less where a score is nearly 0, as the sum of two float32 has 48 bits of the mean.
+    assert_allclose(run(exported, X)["variable"], expected, rtol=6e-7, atol=ratio * 2.0**-47)
+    if per == "channel":
+        assert sum(prod(array.dims) for array in exported.graph.initializer) == 3 * 3
+
+
+@pytest.mark.parametrize("dtype", [*EXACT_IN_FLOAT32, *WIDER])
+def test_the_type_of_images_decides_in_which_a_scaler_is_computed(digits, dtype):
     images, target = digits
-    far = images + 1e6  # a step of float32 is 0.06 there
-    model = make_pipeline(ImageScaler(per="channel"), ConvNetClassifier(**OPTIONS))
-    model.fit(far, target)
-    check(model, far, run(to_onnx(model, input_dtype=np.float64), far), 1e-5)
-    rounded = far.astype(np.float32)
-    check(model, rounded.astype(np.float64), run(to_onnx(model), rounded), 1e-5)
+    X = (images > 8 if dtype == "?" else images).astype(dtype)
+    if dtype in WIDER:
+        X = X + X.dtype.type(2**24)  # beyond what float32 has exactly
+    model = make_pipeline(ImageScaler(), ConvNetClassifier(**OPTIONS))
+    model.fit(X.astype(np.float64), target)
+    scaler = model[0]
+    for step, is_network in ((model, True), (scaler, False)):
+        exported = to_onnx(step, input_dtype=dtype)
+        check_graph(exported, is_network)
+        assert (np.float64 in types(exported).values()) == (dtype in WIDER)
+    expected = scores(X, scaler.mean_, scaler.scale_)
+    assert_allclose(run(exported, X)["variable"], expected, rtol=6e-7, atol=1e-12)
+    check(model, X.astype(np.float64), run(to_onnx(model, input_dtype=dtype), X), 1e-5)
+    exact = run(to_onnx(scaler, dtype=np.float64, input_dtype=dtype), X)["variable"]
+    assert_allclose(exact, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("with_mean", [True, False])
+@pytest.mark.parametrize("with_std", [True, False])
+def test_a_scaler_has_the_nodes_that_it_needs(with_mean, with_std):
+    X = np.random.RandomState(0).normal(3, 2, size=(9, 6, 5))
+    scaler = ImageScaler(with_mean=with_mean, with_std=with_std).fit(X)
+    exported = to_onnx(scaler)
+    nodes = ["Sub", "Sub"] * with_mean + ["Div"] * with_std
+    assert operators(exported) == (nodes or ["Identity"])
+    assert_allclose(
+        run(exported, X.astype("f4"))["variable"], scaler.transform(X), rtol=1e-6, atol=1e-6
+    )
+    whole = ImageScaler(with_std=False).fit(np.stack([np.zeros((2, 2)), np.full((2, 2), 6)]))
+    assert operators(to_onnx(whole)) == ["Sub"]  # a mean of 3 is one float32
+
+
+def test_scalers_in_a_row_are_one():
+    X = np.random.RandomState(0).normal(1e6, 1, size=(50, 4, 5)).astype(np.float32)
+    scalers = make_pipeline(
+        ImageScaler(with_mean=False), ImageScaler(per="channel"), ImageScaler(with_std=False)
+    )
+    scalers.fit(X.astype(np.float64))
+    exported = to_onnx(scalers)
+    assert operators(exported) == ["Sub", "Sub", "Div"]
+    expected = scalers.transform(X.astype(np.float64))
+    assert_allclose(run(exported, X)["variable"], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e42])
+def test_a_scaler_beyond_the_range_of_float32_is_computed_in_float64(size):
+    X = size * np.random.RandomState(0).normal(size=(50, 4, 5))
+    scaler = ImageScaler().fit(X)
+    exported = to_onnx(scaler)
+    assert np.float64 in types(exported).values()
+    X = X.astype(np.float32) if size < 1 else np.ones((50, 4, 5), np.float32)
+    expected = scores(X, scaler.mean_, scaler.scale_)
+    assert_allclose(run(exported, X)["variable"], expected, rtol=1e-6)
 
 
 def test_scaler_of_scikit_learn_and_nested_pipelines(digits):
@@ -267,7 +442,9 @@ def test_what_cannot_be_exported(digits, fitted):
     huge = ConvNetClassifier(**OPTIONS).fit(
         images, np.where(target == 1, np.uint64(2**63), np.uint64(3))
     )
-    with pytest.raises(ValueError, match=r"classes_=\[3, 9223372036854775808\].*LabelEncoder"):
+    with pytest.raises(
+        ValueError, match=r'classes_=\[3, 9223372036854775808\].*LabelEncoder.*label="index"'
+    ):
         to_onnx(huge)
 
 
@@ -364,15 +541,41 @@ def test_skl2onnx_converts_what_has_networks_as_parts(digits):
     network = ConvNetClassifier(n_filters=2, **OPTIONS)
     rows = X.reshape(len(X), -1)
     scaled = make_pipeline(MinMaxScaler(), network)
-    voting = VotingClassifier(
-        [("a", network), ("b", LogisticRegression(C=0.001))], voting="soft", flatten_transform=False
-    )
+    voting = VotingClassifier([("a", network), ("b", LogisticRegression(C=0.001))], voting="soft")
     search = GridSearchCV(network, {"K": [1, 3]}, cv=2)
     for model in (scaled, voting, search, OneVsRestClassifier(network)):
         check(model.fit(rows, y), rows, convert(model, rows), 1e-5)
-    regressors = VotingRegressor([("a", ConvNetRegressor(**OPTIONS))]).fit(rows, y)
-    (found,) = convert(regressors, rows).values()
-    assert_allclose(found[:, 0], regressors.predict(rows), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, [1, 2, 3], np.array([1, 2, 3])])
+@pytest.mark.parametrize("dropped", [None, "a", "b"])
+def test_skl2onnx_converts_voting_estimators(digits, weights, dropped):
+    X, y = several_classes(digits)
+    X = X.reshape(len(X), -1)
+
+    def parts(estimator):
+        return [(name, clone(estimator).set_params(random_state=k)) for k, name in enumerate("abc")]
+
+    classifiers = parts(ConvNetClassifier(n_filters=2, **OPTIONS))
+    regressors = VotingRegressor(parts(ConvNetRegressor(**OPTIONS)), weights=weights)
+    models = [
+        *(VotingClassifier(classifiers, voting=kind, weights=weights) for kind in ("soft", "hard")),
+        VotingClassifier(classifiers, voting="soft", weights=weights, flatten_transform=False),
+        regressors,
+    ]
+    for model in models:
+        if dropped is not None:
+            model.set_params(**{dropped: "drop"})
+        before = model.fit(X, y).get_params(deep=False)
+        for _ in range(2):  # also where the converters have been registered before
+            outputs = convert(model, X)
+        assert model.get_params(deep=False) == before
+        if model is regressors:
+            assert_allclose(outputs["variable"][:, 0], model.predict(X), rtol=1e-5, atol=1e-5)
+        elif model.voting == "soft":
+            check(model, X, outputs, 1e-5)
+        else:
+            assert_array_equal(outputs["label"], model.predict(X))
 
 
 if __name__ == "__main__":
