@@ -30,6 +30,11 @@ def read_rows(path):
         return {row[0]: row for row in list(csv.reader(file))[1:]}
 
 
+def installed_version(case):
+    """Return the version of what a case runs, or raise PackageNotFoundError."""
+    return case.version() if hasattr(case, "version") else version(case.distribution)
+
+
 def run_case(table, name):
     """Run a case in a process of its own, and return its cells, or None where it failed."""
     command = [sys.executable, __file__, table, "--case", name]
@@ -45,7 +50,7 @@ def write_table(table, names):
     rows = read_rows(path)
     for name in names or module.CASES:
         try:
-            found = version(module.CASES[name].distribution)
+            found = installed_version(module.CASES[name])
         except PackageNotFoundError:
             print(f"{name}: not installed", flush=True)
             continue

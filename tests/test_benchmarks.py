@@ -1,10 +1,11 @@
 """The benchmarks run, with the peers that there are; what they measure is not looked at."""
 
 import csv
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,17 @@ def test_the_others_tell_how_to_use_them(script):
     assert "usage" in run(script, "--help")
 
 
+def imported(name):
+    """Return a module of the benchmarks."""
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
-def tools(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("tools")
+def tools():
+    return imported("tools")
 
 
 def table_of_tools():
@@ -95,3 +103,19 @@ def test_a_case_fails_where_its_row_does_not_hold(tools):
         tools.Tool("", lambda X, y, network: y[::-1]).run()
     tool = tools.Tool("", refuse_images, "rows", refusal="refused", instead=fit_and_predict)
     assert tool.run() == ["no", "no", "yes", "yes", "rows"]
+
+
+RUNTIMES = imported("runtimes").CASES
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_runtimes(name, monkeypatch):
+    try:
+        RUNTIMES[name].version()
+    except PackageNotFoundError as error:
+        pytest.skip(f"{error.name} is not installed")
+    pytest.importorskip("onnx")
+    monkeypatch.setenv("SKCNN_FAST", "0")  # in its process nothing is compiled
+    cells = json.loads(run("neighbours.py", "runtimes", "--case", name).splitlines()[-1])
+    assert cells[0] == "11"
+    assert float(cells[1]) <= RUNTIMES[name].tolerance
