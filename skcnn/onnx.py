@@ -332,18 +332,18 @@ def _scale(graph, scalers, X, dtypes, shape, channels_first=False):
     """Add scalers of images X, and return the name of the result.
 
     ``dtypes`` are those of X and of the result. X has the shape ``shape``, an image's, and keeps
-    it; with ``channels_first`` it has any layout of (H, W, C) and becomes (n, C, H, W). That comes
-    before the scalers, as converters to other formats that move the channels back to the last axis
-    do so at the first node which is known to have channels.
+    it; with ``channels_first`` it has any layout of (H, W, C) and becomes (n, C, H, W). No node
+    comes before that, not even a Cast: converters that move the channels of other formats take the
+    last two axes of (n, H, W) for those of signals, and onnx2tf exchanges them in square images.
     """
     given, dtype = dtypes
     mean, scale = _statistics(scalers, prod(shape))
     scaled = _dtype_of_scaling(mean, scale, given, dtype)
-    X = graph.cast(X, given, scaled)
     mean, scale = mean.reshape(shape), scale.reshape(shape)
     if channels_first:
         X = _move_channels_first(graph, X, shape)
         mean, scale = mean.transpose(2, 0, 1), scale.transpose(2, 0, 1)
+    X = graph.cast(X, given, scaled)
     high = mean.astype(scaled)
     for part in (high, (mean - high).astype(scaled)):
         if part.any():

@@ -117,5 +117,5 @@ def test_runtimes(name, monkeypatch):
     pytest.importorskip("onnx")
     monkeypatch.setenv("SKCNN_FAST", "0")  # in its process nothing is compiled
     cells = json.loads(run("neighbours.py", "runtimes", "--case", name).splitlines()[-1])
-    assert cells[0] == "11"
+    assert cells[0] == "12"
     assert float(cells[1]) <= RUNTIMES[name].tolerance
