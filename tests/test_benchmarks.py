@@ -105,7 +105,10 @@ def test_a_case_fails_where_its_row_does_not_hold(tools):
     assert tool.run() == ["no", "no", "yes", "yes", "rows"]
 
 
-RUNTIMES = imported("runtimes").CASES
+# Those of full precision: what others compute depends on the processor.
+RUNTIMES = {
+    name: case for name, case in imported("runtimes").CASES.items() if case.tolerance <= 1e-5
+}
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
