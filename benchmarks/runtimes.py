@@ -17,7 +17,7 @@ or 3.12: onnx2tf pins NumPy 1.26, but runs with 2.1. Node finds what npm has ins
         protobuf==4.25.5 ml-dtypes==0.5.1 flatbuffers==25.12.19 opencv-python==4.11.0.86 requests .
     pip install --no-deps onnx2tf==1.29.24
 
-    npm install --ignore-scripts onnxruntime-node && export NODE_PATH=$PWD/node_modules
+    npm install onnxruntime-node onnxruntime-web && export NODE_PATH=$PWD/node_modules
 """
 
 import json
@@ -26,6 +26,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -183,9 +184,9 @@ def onnxruntime_outputs(exported, X, folder):
 
 NODE_PROGRAM = """
 const fs = require("fs");
-const ort = require("onnxruntime-node");
+const ort = require(process.argv[4]);
 (async () => {
-  const session = await ort.InferenceSession.create(process.argv[1]);
+  const session = await ort.InferenceSession.create(fs.readFileSync(process.argv[1]));
   const bytes = new Uint8Array(fs.readFileSync(process.argv[2]));
   const [dtype, shape] = JSON.parse(process.argv[3]);
   const values = dtype === "uint8" ? bytes : new Float32Array(bytes.buffer);
@@ -211,21 +212,31 @@ def run_node(*arguments):
     ).stdout
 
 
-def node_version():
-    """Return the version of onnxruntime-node."""
+def node_version(package):
+    """Return the version of a package of npm."""
+    program = """
+const path = require.resolve(process.argv[1]).split(process.argv[1])[0] + process.argv[1];
+console.log(require(path + "/package.json").version);
+"""
     try:
-        return run_node('console.log(require("onnxruntime-node/package.json").version)').strip()
+        return run_node(program, package).strip()
     except (OSError, subprocess.CalledProcessError) as error:
-        raise PackageNotFoundError("onnxruntime-node") from error
+        raise PackageNotFoundError(package) from error
 
 
-def node_outputs(exported, X, folder):
+def node_outputs(exported, X, folder, package="onnxruntime-node"):
     """onnxruntime in Node."""
     (folder / "model.onnx").write_bytes(exported.SerializeToString())
     (folder / "X").write_bytes(X.tobytes())
     files = str(folder / "model.onnx"), str(folder / "X")
-    printed = json.loads(run_node(NODE_PROGRAM, *files, json.dumps([X.dtype.name, X.shape])))
+    described = json.dumps([X.dtype.name, X.shape])
+    printed = json.loads(run_node(NODE_PROGRAM, *files, described, package))
     return [np.array(each["data"]).reshape(each["dims"]) for each in printed]
+
+
+def web_outputs(exported, X, folder):
+    """onnxruntime in WebAssembly, as in a browser."""
+    return node_outputs(exported, X, folder, "onnxruntime-web")
 
 
 def openvino_outputs(exported, X, folder, **configuration):
@@ -368,7 +379,13 @@ CASES = {
         "onnxruntime-node",
         node_outputs,
         "Integer labels are BigInt.",
-        find_version=node_version,
+        find_version=partial(node_version, "onnxruntime-node"),
+    ),
+    "onnxruntime in a browser": Case(
+        "onnxruntime-web",
+        web_outputs,
+        "Likewise. Run here in WebAssembly, by Node.",
+        find_version=partial(node_version, "onnxruntime-web"),
     ),
     "OpenVINO": Case(
         "openvino", openvino_float32_outputs, "With INFERENCE_PRECISION_HINT f32, as here."
