@@ -212,12 +212,16 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         if not reset:
             _images.check_batch(X, self.image_shape_)
         X, shape = _images.flatten(X)
+        if not isinstance(y, str):
+            _images.check_kind(y, "y")
+            _images.check_samples(X, shape, y)
         if not reset and shape is not None:
             _images.check_shape(shape, self.image_shape_, self)
         options, names = {}, "X"
         if not isinstance(y, str):
-            _images.check_kind(y, "y")
             options, names = self._options_of_targets(y), "X or y"
+        if _images.is_table(X) and _images.is_single_precision(X):
+            options = {**options, "dtype": np.float32}  # also where it is a type of the library
         with _images.named_errors(names):
             checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
             X, *of_y = (checked,) if isinstance(y, str) else checked

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import (
     is_multilabel,
 )
 
+from . import _images
 from ._arguments import shown
 from ._availability import available_unless
 from ._base import BaseConvNet
@@ -526,6 +527,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             self._set_labels(y.shape[1], resume, classes)
             return
         if stream:
+            _images.check_kind(classes, "classes")
             with ordered("classes"):
                 _check_partial_fit_first_call(self, classes)
         else:

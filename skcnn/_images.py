@@ -11,6 +11,11 @@ from numbers import Integral
 
 import numpy as np
 
+ONE_ARRAY = (
+    "make them one array first, with np.stack, or with to_numpy of polars and to_numpy_ndarray of "
+    "pyarrow, which keep the shape of the images."
+)
+
 
 def flatten(X):
     """Return X as rows, one for each image, and the shape of its images.
@@ -18,12 +23,12 @@ def flatten(X):
     Parameters
     ----------
     X : array-like
-        Rows, images (n, H, W) or images (n, H, W, C). What has less than three dimensions is
-        returned unchanged, for scikit-learn to validate.
+        Rows, images (n, H, W) or images (n, H, W, C). What has less than three dimensions is left
+        for scikit-learn to validate.
 
     Returns
     -------
-    rows : array-like of shape (n, n_features)
+    rows : ndarray, sparse array or table of shape (n, n_features)
         A view where ``X`` is contiguous.
     shape : tuple or None
         (H, W) or (H, W, C); None for rows.
@@ -31,43 +36,49 @@ def flatten(X):
     Raises
     ------
     ValueError
-        If ``X`` has more than four dimensions, is a list of images of different shapes, or has
-        dates or records as its values.
+        As `as_array` and `shape_of`.
     """
     X = as_array(X)
-    check_kind(X, "X")
-    if getattr(X, "ndim", 0) > 4:
-        raise ValueError(
-            f"X has the shape {tuple(X.shape)}: reshape it to images (n, H, W) or (n, H, W, C), or "
-            "to rows (n, n_features)."
-        )
-    if not are_images(X):
-        return X, None
-    shape = tuple(X.shape[1:])
-    return X.reshape(X.shape[0], prod(shape)), shape
+    shape = shape_of(X)
+    return as_rows(X, shape), shape
 
 
 def as_array(X):
-    """Return X as an array, unless it is sparse, a table or an array of another library.
+    """Return X as an array of NumPy, unless it is sparse or a table.
 
     Raises
     ------
+    TypeError
+        If ``X`` is an array of another library that NumPy cannot read.
     ValueError
-        If ``X`` is a list of images of different shapes.
+        If ``X`` is a list of images of different shapes, or an array of arrays.
     """
+    if not (isinstance(X, np.ndarray) or is_table(X) or hasattr(X, "toarray")):
+        try:
+            X = np.asarray(X)
+        except ValueError as error:
+            raise ValueError(
+                f"X cannot be made an array: {error} All images must be of the same shape."
+            ) from error
+        except TypeError as error:
+            raise TypeError(
+                f"X cannot be made an array: {error}. Convert it first, to float32 for example."
+            ) from error
     kind = getattr(getattr(X, "dtype", None), "kind", None)
-    if kind == "O" and X.ndim == 1 and len(X) and np.ndim(next(iter(X))):
-        raise ValueError(
-            "X is an array of arrays, an image in each: make them one array first, with np.stack."
-        )
-    if hasattr(X, "reshape") or (hasattr(X, "shape") and not are_images(X)):
-        return X
-    try:
-        return np.asarray(X)
-    except ValueError as error:
-        raise ValueError(
-            f"X cannot be made an array: {error} All images must be of the same shape."
-        ) from error
+    if kind == "O" and X.ndim == 1 and len(X) and np.ndim(X[0]):
+        raise ValueError(f"X is an array of arrays, an image in each: {ONE_ARRAY}")
+    return X
+
+
+def is_table(X):
+    """Return whether X is a table of pandas, polars, pyarrow or the like."""
+    return hasattr(X, "columns") and hasattr(X, "shape")
+
+
+def is_single_precision(table):
+    """Return whether all columns of a table are of float32, in the words of its library."""
+    dtypes = table.dtypes if hasattr(table, "dtypes") else table.schema.types
+    return {*map(str, dtypes)} <= {"float32", "Float32", "float", "float[pyarrow]"}
 
 
 def are_images(X):
@@ -75,13 +86,63 @@ def are_images(X):
     return getattr(X, "ndim", None) in (3, 4)
 
 
+def shape_of(X):
+    """Return the shape of the images of X, (H, W) or (H, W, C), or None for rows.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` has more than four dimensions, or values that are not numbers.
+    """
+    check_kind(X, "X")
+    if getattr(X, "ndim", 0) > 4:
+        raise ValueError(
+            f"X has the shape {tuple(X.shape)}: reshape it to images (n, H, W) or (n, H, W, C), or "
+            "to rows (n, n_features)."
+        )
+    return tuple(X.shape[1:]) if are_images(X) else None
+
+
+def as_rows(X, shape):
+    """Return images of a shape as rows; rows, whose shape is None, are returned unchanged."""
+    return X if shape is None else X.reshape(X.shape[0], prod(shape))
+
+
 def check_kind(values, name):
-    """Refuse dates, time differences and records, in an array or in columns of a table."""
+    """Refuse dates, time differences, records, and types of numbers or strings unknown to sklearn.
+
+    The values are an array, or columns of a table.
+    """
     # A table has dtypes, and perhaps a column of the name "dtype".
     dtypes = values.dtypes if hasattr(values, "dtypes") else [getattr(values, "dtype", None)]
     for dtype in np.atleast_1d(np.asarray(dtypes, dtype=object)):
-        if getattr(dtype, "kind", None) in ("M", "m", "V"):
+        kind = getattr(dtype, "kind", None)
+        if kind == "T" or getattr(dtype, "isbuiltin", None) == 2:
+            wanted = "object" if kind == "T" else "'float32'"
+            raise ValueError(
+                f"{name} has values of type {dtype}, which scikit-learn does not take: pass "
+                f"{name}.astype({wanted})."
+            )
+        if kind in ("M", "m", "V"):
             raise ValueError(f"{name} has values of type {dtype}, which are not numbers.")
+
+
+def check_samples(X, shape, y):
+    """Refuse X, as `flatten` returns it, whose last axis has the samples of y.
+
+    Raises
+    ------
+    ValueError
+        Naming the transposition.
+    """
+    of_y = getattr(y, "shape", None) or ((len(y),) if hasattr(y, "__len__") else ())
+    of_X = (*X.shape[:1], *(shape or X.shape[1:]))
+    if of_y and len(of_X) > 1 and of_X[-1] == of_y[0] != of_X[0]:
+        axes = ", ".join(map(str, (len(of_X) - 1, *range(len(of_X) - 1))))
+        raise ValueError(
+            f"X has the shape {of_X}, but y has {of_y[0]} samples, as the last axis of X: pass "
+            f"X.transpose({axes})."
+        )
 
 
 @contextmanager
@@ -92,10 +153,11 @@ def named_errors(name):
     except OverflowError as error:
         raise ValueError(f"{name} has values that are too large for a float: {error}.") from error
     except (TypeError, ValueError) as error:
-        if "setting an array element with a sequence" in str(error):
+        # NumPy raises one or the other, for arrays in the rows of a column.
+        if re.search("setting an array element with a sequence|truth value of", str(error)):
             raise ValueError(
-                f"{name} has arrays as its values, such as an image in each row of a column: make "
-                "them one array first, with np.stack."
+                f"{name} has arrays as its values, such as an image in each row of a column: "
+                f"{ONE_ARRAY}"
             ) from error
         if re.search("could not convert|argument must be a string", str(error)):
             raise type(error)(f"{name} has values that are not numbers: {error}.") from error
@@ -136,12 +198,12 @@ def infer_shape(image_shape, shape_of_X, n_features):
     if prod(shape) != n_features:
         raise ValueError(
             f"image_shape={image_shape} has {prod(shape)} values an image, but X has {n_features} "
-            "features: they must be equal."
+            f"features: {way_out(shape_of_X, shape)}give the shape of the images of X."
         )
     if shape_of_X is not None and not agree(shape_of_X, shape):
         raise ValueError(
             f"image_shape={image_shape} does not match the images of X, which are of shape "
-            f"{shape_of_X}: {transposition(shape_of_X, shape)}leave image_shape=None, or pass X as "
+            f"{shape_of_X}: {way_out(shape_of_X, shape)}leave image_shape=None, or pass X as "
             "rows."
         )
     return shape
@@ -167,7 +229,7 @@ def check_shape(shape, fitted_shape, estimator):
         raise ValueError(
             f"X has {prod(shape)} features (images of shape {shape}), but {name} is expecting "
             f"{prod(fitted_shape)} features (images of shape {fitted_shape}): "
-            f"{transposition(shape, fitted_shape)}set image_shape before fit if it was fitted on "
+            f"{way_out(shape, fitted_shape)}set image_shape before fit if it was fitted on "
             "rows of another shape than it took them for."
         )
 
@@ -189,9 +251,14 @@ def check_order(shape):
         )
 
 
-def transposition(shape_of_X, shape):
-    """Return how to transpose X, for an error, if its axes seem to be in another order."""
-    of_X, wanted = list(shape_of_X), list(shape)
+def way_out(shape_of_X, shape):
+    """Return what to pass instead of images of another shape, for an error; "" if that is unclear.
+
+    Their axes may be in another order, or they may be grey images with three equal channels.
+    """
+    of_X, wanted = list(shape_of_X or ()), list(shape)
+    if len(of_X) == 3 and with_channels(shape) == (*of_X[:2], 1):
+        return "pass one channel, X[..., 0], if all are equal; or "
     if len(of_X) == 2 and wanted[0] == 1:
         wanted = wanted[1:]  # signals
     if of_X == wanted or sorted(of_X) != sorted(wanted):

@@ -7,9 +7,17 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
+from sklearn import get_config
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array
+from sklearn.utils._array_api import get_namespace
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    FLOAT_DTYPES,
+    _check_n_features,
+    check_is_fitted,
+    validate_data,
+)
 
 from . import _images
 from ._documentation import HasDocumentation
@@ -20,15 +28,28 @@ from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 
+_MOMENTS = ("mean_", "var_")
+
 _FIXED = ("per", "image_shape")  # parameters that must stay as they were in fit
 
 # How rows are validated: as StandardScaler does.
 _ROWS = {"accept_sparse": "csr", "dtype": FLOAT_DTYPES, "ensure_all_finite": "allow-nan"}
 
+_SLICE = 2**17  # values whose statistics are computed at once: 1 MiB in float64
+
 
 def _plain(value: Any) -> list[str] | str:
     """Return a parameter in a form to compare: arrays and the like have no single truth value."""
     return [*map(str, value)] if isinstance(value, (tuple, list)) else repr(value)
+
+
+def _array(X: Any) -> Any:
+    """Return X as `_images.as_array` does, or as it is where scikit-learn dispatches on its type.
+
+    scikit-learn then computes in the library that X is of, and rows come out in it.
+    """
+    dispatched = get_config()["array_api_dispatch"] and hasattr(X, "device")
+    return X if dispatched else _images.as_array(X)
 
 
 def _unless_images(method: Any) -> Any:
@@ -39,7 +60,7 @@ def _unless_images(method: Any) -> Any:
 
     @wraps(method)
     def wrapper(self: Any, X: MaybeSparse, *args: Any, **kwargs: Any) -> Any:
-        X = _images.as_array(X)
+        X = _array(X)
         wrapped = method.__wrapped__ if _images.are_images(X) else method
         return wrapped(self, X, *args, **kwargs)
 
@@ -65,7 +86,7 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         rows remain rows.
 
     copy : bool, default=True
-        If False, scale in place where possible.
+        If False, scale in place where possible. Tables are always copied.
 
     with_mean : bool, default=True
         Whether to remove the mean.
@@ -255,13 +276,16 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.array_api_support = str(self.per) == "pixel" and self.image_shape is None
         return tags
 
     def _update(
         self, X: MaybeSparse, y: Any, sample_weight: ArrayLike | None, first_call: bool
     ) -> Self:
         """Update the statistics with more images, or compute them from the first ones."""
-        rows, shape = _images.flatten(X)
+        given = X
+        X = _array(X)
+        shape = _images.shape_of(X)
         if first_call:
             # StandardScaler's own case, arrays of other libraries included.
             as_rows = shape is None and self.image_shape is None and self.per == "pixel"
@@ -269,11 +293,11 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
             self._check_fitted_for(X, shape)
             as_rows = self._as_rows
         if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, rows)
+            sample_weight = check_sample_weight(sample_weight, X)
         if not as_rows:
-            task = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            task = {"X": given, "y": y, "metadata": {"sample_weight": sample_weight}}
             callback_context = self._init_callback_context()
-            callback_context.call_on_fit_task_begin(**task)
+            callback_context.call_on_fit_task_begin(estimator=self, **task)
         with all_or_nothing(self) as (scaler, _), _images.named_errors("X"):
             if first_call:
                 for name in (*_STATISTICS, "image_shape_"):
@@ -282,41 +306,118 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
                 scaler._sample_shape = shape  # of X as it came: None for rows
                 scaler._fitted_with = copy.deepcopy({k: getattr(self, k) for k in _FIXED})
             if as_rows:
-                _update_statistics(scaler, rows, y, sample_weight)
+                _update_statistics(scaler, _images.as_rows(X, shape), y, sample_weight)
             else:
-                scaler._update_by_columns(rows, shape, sample_weight, first_call)
+                scaler._update_by_columns(_images.as_array(X), shape, sample_weight, first_call)
             scaler._check_finite("X" if sample_weight is None else "X or sample_weight")
             if not as_rows:
                 fitted = {"__dict__": {**vars(scaler)}}
-                callback_context.call_on_fit_task_end(**task, reconstruction_attributes=fitted)
+                callback_context.call_on_fit_task_end(
+                    estimator=self, **task, reconstruction_attributes=fitted
+                )
         return self
 
     def _update_by_columns(
-        self, rows: Any, shape: Any, sample_weight: Array | None, first_call: bool
+        self, X: Any, shape: Any, sample_weight: Array | None, first_call: bool
     ) -> None:
         """Update the statistics, each of them of one pixel or one channel."""
-        rows = validate_data(self, rows, reset=first_call, **_ROWS)
+        if isinstance(X, np.ndarray):  # validated in slices, later
+            first = np.atleast_1d(X)[:1]
+            validate_data(self, _images.as_rows(first, shape), reset=first_call, **_ROWS)
+        else:
+            X = validate_data(self, X, reset=first_call, **_ROWS)
         if first_call and not (shape is None and self.image_shape is None):
-            self.image_shape_ = _images.infer_shape(self.image_shape, shape, rows.shape[1])
-        columns = self._columns(rows)
-        if sample_weight is not None:
-            sample_weight = np.repeat(sample_weight, columns.shape[0] // rows.shape[0])
+            self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
         scaler = self._scaler_of_columns()
-        _update_statistics(scaler, columns, None, sample_weight)
+        if sparse.issparse(X):
+            columns = self._columns(X)
+            if sample_weight is not None:
+                sample_weight = np.repeat(sample_weight, columns.shape[0] // X.shape[0])
+            _update_statistics(scaler, columns, None, sample_weight)
+        else:
+            self._update_in_slices(scaler, X, sample_weight)
         for name in _STATISTICS:
             setattr(self, name, self._by_pixel(getattr(scaler, name)))
+
+    def _update_in_slices(self, scaler: StandardScaler, X: Array, s: Array | None) -> None:
+        """Update a StandardScaler of columns, with memory for no more than a slice of X.
+
+        The formulas, and without weights the order of the sums, are those of StandardScaler: Chan,
+        Golub and LeVeque, "Algorithms for computing the sample variance", The American
+        Statistician 37.3 (1983). Statistics of no values are NaN.
+        """
+
+        def before(name: str) -> Any:
+            value = getattr(scaler, name, None)
+            return np.nan if value is None else value
+
+        seen, last_mean, last_var = getattr(scaler, "n_samples_seen_", 0), *map(before, _MOMENTS)
+        total, count = self._sums(X, s, lambda x: x, lambda x: ~np.isnan(x))
+        n = seen + count
+        scaler.n_samples_seen_ = n[0] if n.max() == n.min() else n
+        scaler.mean_ = scaler.var_ = scaler.scale_ = None
+        if not (self.with_mean or self.with_std):
+            return
+        last_total = np.where(seen == 0, 0, last_mean * seen)
+        scaler.mean_ = np.where(count == 0, last_mean, (last_total + total) / n)
+        if not self.with_std:
+            return
+        mean = total / count
+        deviations, squares = self._sums(X, s, lambda x: x - mean, lambda x: (x - mean) ** 2)
+        squares -= deviations**2 / count
+        ratio = seen / count
+        between = ratio / n * (last_total / ratio - total) ** 2
+        squares = np.where(seen == 0, squares, last_var * seen + squares + between)
+        scaler.var_ = np.where(count == 0, last_var, squares / n)
+        # Variances within the error of computing them are taken for 0.
+        error = n * np.finfo(np.float64).eps
+        constant = scaler.var_ <= error * scaler.var_ + (error * scaler.mean_) ** 2
+        scaler.scale_ = np.where(constant, 1.0, np.sqrt(scaler.var_))
+
+    def _sums(self, X: Array, s: Array | None, *functions: Any) -> list[Array]:
+        """Return sums of functions of the values of X by column, without missing values.
+
+        NumPy adds rows in C order one after the other, and so are those of slices. The sums of a
+        channel are those of its pixels.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features), (n, H, W) or (n, H, W, C)
+        s : ndarray of shape (n,) or None
+            Weights of the images.
+        functions : callables
+            They map values in columns to numbers for each.
+        """
+        totals: list[Any] = [None] * len(functions)
+        step = max(1, _SLICE // self.n_features_in_)
+        for start in range(0, len(X), step):
+            part = slice(start, start + step)
+            rows = X[part].reshape(-1, self.n_features_in_) if X.ndim > 2 else X[part]
+            rows = check_array(rows, order="C", estimator=self, input_name="X", **_ROWS)
+            rows = rows.astype(np.float64, copy=False)
+            missing = np.isnan(rows)
+            for k, function in enumerate(functions):
+                values = function(self._columns(rows)).reshape(rows.shape)
+                values = np.where(missing, 0.0, values)
+                if s is not None:
+                    values *= s[part, np.newaxis]
+                if start > 0:
+                    values = np.vstack([totals[k], values])
+                totals[k] = values.sum(axis=0)
+        return [self._columns(total.reshape(1, -1)).sum(axis=0) for total in totals]
 
     def _check_finite(self, names: str) -> None:
         """Refuse statistics that would make every later image NaN.
 
         NaN is correct where no values were seen.
         """
-        if not np.isfinite(self.n_samples_seen_).all():
+        xp, _ = get_namespace(self.n_samples_seen_, self.mean_, self.var_)
+        if not xp.all(xp.isfinite(xp.asarray(self.n_samples_seen_))):
             raise ValueError("sample_weight has values so large that their sum overflows.")
-        for name in ("mean_", "var_"):
+        for name in _MOMENTS:
             statistic = getattr(self, name)
             unseen = self.n_samples_seen_ == 0
-            if statistic is not None and not (np.isfinite(statistic) | unseen).all():
+            if statistic is not None and not xp.all(xp.isfinite(statistic) | unseen):
                 raise ValueError(
                     f"{name} is not finite, since values of {names} are extremely large or small: "
                     "scale them to usual sizes first."
@@ -324,22 +425,43 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
 
     def _map(self, method: Any, X: MaybeSparse, copy: bool | None) -> Any:
         """Return X, rows or images, as a method of StandardScaler maps it."""
-        rows, shape = _images.flatten(X)
-        self._check_fitted_for(X, shape)
+        given = X
+        X = _array(X)
+        shape = _images.shape_of(X)
+        self._check_fitted_for(given, shape)
         copy = self.copy if copy is None else copy
         if not isinstance(copy, (bool, np.bool_)):
             raise TypeError(f"copy={copy!r} must be True, False or None.")
+        copy = copy or _images.is_table(X)  # pandas may share memory with the table X was taken of
         with _images.named_errors("X"):
-            if self._as_rows:
-                mapped = method(self, rows, copy)
+            if self._as_rows and get_config()["array_api_dispatch"]:
+                mapped = method(self, _images.as_rows(X, shape), copy)
             else:
-                rows = validate_data(
-                    self, rows, reset=False, copy=copy, force_writeable=True, **_ROWS
-                )
+                rows = self._floats(_images.as_array(X), shape, copy, method)
                 mapped = method(self._scaler_of_columns(), self._columns(rows), copy=False)
-                mapped = mapped.reshape(rows.shape)
-                mapped = mapped.asformat(rows.format) if sparse.issparse(mapped) else mapped
+                if mapped.shape != rows.shape:
+                    mapped = mapped.reshape(rows.shape)
+                    mapped = mapped.asformat(rows.format) if sparse.issparse(mapped) else mapped
         return mapped if shape is None else np.asarray(mapped).reshape(len(mapped), *shape)
+
+    def _floats(self, X: Any, shape: Any, copy: bool, method: Any) -> Any:
+        """Return X as validated rows of floats that may be changed, copied at most once."""
+        options = {**_ROWS, "copy": copy, "force_writeable": True}
+        if isinstance(X, np.ndarray) and X.dtype.kind in "biuf":
+            # In the order of C, images become rows without another copy.
+            order: Literal["K", "C"] = "K" if shape is None and self.per == "pixel" else "C"
+            dtype = X.dtype.newbyteorder("=") if X.dtype.kind == "f" else np.float64
+            converted = X.astype(dtype, order=order, copy=False)
+            options["copy"] = copy and np.may_share_memory(converted, X)
+            X = converted
+        elif _images.is_table(X) and _images.is_single_precision(X):
+            options["dtype"] = np.float32
+        rows = _images.as_rows(X, shape)
+        if method is StandardScaler.transform:
+            return validate_data(self, rows, reset=False, **options)
+        rows = check_array(rows, estimator=self, input_name="X", **options)  # without their names
+        _check_n_features(self, rows, reset=False)
+        return rows
 
     def _check_fitted_for(self, X: Any, shape: tuple[int, ...] | None) -> None:
         """Refuse images of another shape than was fitted, and parameters changed since."""

@@ -52,7 +52,7 @@ HOUSE = {
     },
     "_classifier": {
         *("contextlib", "numbers", "numpy", "sklearn"),
-        *("_arguments", "_availability", "_base", "_failure", "_losses", "_weights"),
+        *("_arguments", "_availability", "_base", "_failure", "_images", "_losses", "_weights"),
     },
     "_regressor": {"numpy", "scipy", "sklearn", "_availability", "_base", "_failure", "_losses"},
     "_scaler": {

@@ -9,6 +9,8 @@ from numpy.testing import assert_array_equal
 from skcnn import ConvNetClassifier, ConvNetRegressor, ImageScaler
 from skcnn._images import check_shape, flatten, infer_shape, with_channels
 
+BRIEF = {"max_iter": 1, "tol": None, "random_state": 0}
+
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (1, 7), (4, 5, 1)])
 def test_images_become_rows_without_a_copy(shape):
@@ -137,6 +139,52 @@ def test_arrays_in_a_column_are_told_of(estimator, container):
     }[container]
     with pytest.raises(ValueError, match=r"np\.stack|Expected 2D array"):
         estimator.fit(X, [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4"])
+@pytest.mark.parametrize("estimator", [ConvNetClassifier(), ConvNetRegressor(), ImageScaler()])
+def test_numbers_of_few_bits_are_to_be_converted(estimator, name):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    X, y = np.random.RandomState(0).randn(6, 3, 3).astype(getattr(ml_dtypes, name)), [0, 1] * 3
+    for images in (X, X.reshape(6, 9)):
+        with pytest.raises(ValueError, match=rf"X has .* {name}, .* pass X.astype\('float32'\)"):
+            estimator.fit(images, y)
+    estimator.set_params(**{k: v for k, v in BRIEF.items() if k in estimator.get_params()})
+    estimator.fit(X.astype("float32"), y)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 1), (5, 4, 3), (5,)])
+@pytest.mark.parametrize("of", [list, np.array, lambda y: np.array(y)[:, np.newaxis]])
+def test_samples_on_the_last_axis_are_named(shape, of):
+    X, y = np.random.RandomState(0).rand(*shape, 6), of([0.0, 1.0, 2.0] * 2)
+    axes = ", ".join(map(str, [len(shape), *range(len(shape))]))
+    message = rf"X has the shape .*, but y has 6 samples, .*: pass X\.transpose\({axes}\)\."
+    model = ConvNetRegressor(**BRIEF)
+    for method in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=message):
+            method(X, y)
+    model.fit(np.moveaxis(X, -1, 0), np.ravel(y))
+    with pytest.raises(ValueError, match="X_val, y_val: " + message):
+        model.fit(np.moveaxis(X, -1, 0), np.ravel(y), X_val=X, y_val=y)
+
+
+@pytest.mark.parametrize("n_of_y", [1, 2, 7])
+def test_other_numbers_of_samples_are_left_to_scikit_learn(n_of_y):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ConvNetRegressor().fit(np.zeros((4, 5, 3, 6)), np.arange(n_of_y))
+    ConvNetRegressor(**BRIEF).fit(np.eye(6).reshape(6, 1, 6), np.arange(6))  # of both axes
+
+
+@pytest.mark.parametrize("fitted_shape", [(4, 5), (4, 5, 1)])
+@pytest.mark.parametrize("n_channels", [2, 3, 4])
+def test_colour_images_for_grey_ones_are_to_be_passed_as_one_channel(fitted_shape, n_channels):
+    X, y = np.random.RandomState(0).rand(6, *fitted_shape), [0, 1] * 3
+    colour = np.repeat(X.reshape(6, 4, 5, 1), n_channels, axis=3)
+    for estimator in (ConvNetClassifier(**BRIEF).fit(X, y), ImageScaler().fit(X)):
+        with pytest.raises(ValueError, match=r": pass one channel, X\[\.\.\., 0\], if all are"):
+            getattr(estimator, "predict" if hasattr(estimator, "predict") else "transform")(colour)
+        with pytest.raises(ValueError, match=r"image_shape=.*: pass one channel, X\[\.\.\., 0\]"):
+            estimator.set_params(image_shape=fitted_shape).fit(colour, y)
 
 
 def test_verbose_says_what_rows_were_taken_for(capsys):

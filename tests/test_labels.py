@@ -1,4 +1,4 @@
-"""ConvNetClassifier with several labels for each sample."""
+"""ConvNetClassifier with several labels for each sample, and labels of types of other kinds."""
 
 import pickle
 
@@ -139,3 +139,22 @@ def test_a_model_of_classes_takes_no_labels():
         model.fit(X, y)
     with pytest.raises(ValueError, match="X_val, y_val: y has several labels"):
         short().fit(X, y[:, 0], X_val=X, y_val=y)
+
+
+def test_strings_of_variable_width_are_to_be_converted():
+    X, y = problem()
+    names = np.array(["cat", "dog"])[y[:, 0]]
+    strings = names.astype(np.dtypes.StringDType())
+    message = (
+        r"{} has .* StringDType\(\), which scikit-learn does not take: pass {}.astype\(object\)"
+    )
+    in_y, in_classes = message.format("y", "y"), message.format("classes", "classes")
+    for method in (short().fit, short().partial_fit):
+        with pytest.raises(ValueError, match=in_y):
+            method(X, strings)
+    with pytest.raises(ValueError, match=in_classes):
+        short().partial_fit(X, names, classes=np.unique(strings))
+    with pytest.raises(ValueError, match=in_y):
+        short().fit(X, names, X_val=X, y_val=strings)
+    model = short().fit(X, strings.astype(object))
+    assert_array_equal(model.predict(X), short().fit(X, names).predict(X))
