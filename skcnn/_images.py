@@ -49,11 +49,12 @@ def as_array(X):
     Raises
     ------
     TypeError
-        If ``X`` is an array of another library that NumPy cannot read.
+        If ``X`` is an array or a file of another library that NumPy cannot read.
     ValueError
         If ``X`` is a list of images of different shapes, or an array of arrays.
     """
     if not (isinstance(X, np.ndarray) or is_table(X) or hasattr(X, "toarray")):
+        given = X
         try:
             X = np.asarray(X)
         except ValueError as error:
@@ -64,6 +65,11 @@ def as_array(X):
             raise TypeError(
                 f"X cannot be made an array: {error}. Convert it first, to float32 for example."
             ) from error
+        if X.ndim == 0 and getattr(given, "shape", ()):
+            raise TypeError(
+                f"X is a {type(given).__name__}, which NumPy does not take for an array: load it "
+                "first, with X.load() or X[:] for example."
+            )
     kind = getattr(getattr(X, "dtype", None), "kind", None)
     if kind == "O" and X.ndim == 1 and len(X) and np.ndim(X[0]):
         raise ValueError(f"X is an array of arrays, an image in each: {ONE_ARRAY}")

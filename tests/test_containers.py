@@ -155,6 +155,24 @@ def test_how_a_column_of_images_becomes_an_array(images):
     assert_array_equal(table["image"].combine_chunks().to_numpy_ndarray(), images)
 
 
+@pytest.mark.parametrize(
+    "shape, transposed, expected",
+    [
+        ((3, 50), (0, 2, 1), (50, 3)),  # signals, of which image_shape says that they are
+        ((3, 8, 6), (0, 2, 3, 1), (8, 6, 3)),
+        ((5, 9, 8), (0, 2, 3, 1), (9, 8, 5)),  # volumes, whose slices become channels
+    ],
+)
+def test_axes_in_the_order_of_other_libraries(shape, transposed, expected):
+    X, y = np.random.RandomState(0).rand(12, *shape), np.arange(12) % 2
+    assert clone(NETWORK).fit(X, y).image_shape_ == shape
+    X = X.transpose(transposed)
+    assert clone(NETWORK).fit(X, y).image_shape_ == expected
+    if len(shape) == 2:
+        model = clone(NETWORK).set_params(image_shape=(1, *expected)).fit(X, y)
+        assert model.filters_.shape == (1, 1, 3, 3)
+
+
 def test_rows_stay_in_their_library_where_scikit_learn_dispatches(monkeypatch, images):
     torch = pytest.importorskip("torch")
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
@@ -177,3 +195,15 @@ def test_numbers_that_numpy_does_not_have_are_named():
     for estimator in (NETWORK, ImageScaler()):
         with pytest.raises(TypeError, match="X cannot be made an array: .*BFloat16.*to float32"):
             clone(estimator).fit(given, np.arange(12) % 2)
+
+
+class File:
+    """Images that NumPy cannot read, as spectral has them in files."""
+
+    shape = (12, 5, 4)
+
+
+def test_what_numpy_cannot_read_is_to_be_loaded():
+    for estimator in (NETWORK, ImageScaler()):
+        with pytest.raises(TypeError, match=r"X is a File, .*: load it first, with X.load\(\)"):
+            clone(estimator).fit(File(), np.arange(12) % 2)
