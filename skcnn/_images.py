@@ -141,7 +141,7 @@ def check_samples(X, shape, y):
     ValueError
         Naming the transposition.
     """
-    of_y = getattr(y, "shape", None) or ((len(y),) if hasattr(y, "__len__") else ())
+    of_y = y.shape if hasattr(y, "shape") else (len(y),) if hasattr(y, "__len__") else ()
     of_X = (*X.shape[:1], *(shape or X.shape[1:]))
     if of_y and len(of_X) > 1 and of_X[-1] == of_y[0] != of_X[0]:
         axes = ", ".join(map(str, (len(of_X) - 1, *range(len(of_X) - 1))))

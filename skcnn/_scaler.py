@@ -1,6 +1,7 @@
 """ImageScaler: StandardScaler, for images too."""
 
 import copy
+from collections.abc import Iterator
 from functools import wraps
 from typing import Any, Literal, Self
 
@@ -35,7 +36,7 @@ _FIXED = ("per", "image_shape")  # parameters that must stay as they were in fit
 # How rows are validated: as StandardScaler does.
 _ROWS = {"accept_sparse": "csr", "dtype": FLOAT_DTYPES, "ensure_all_finite": "allow-nan"}
 
-_SLICE = 2**17  # values whose statistics are computed at once: 1 MiB in float64
+_SLICE = 2**16  # values whose statistics are computed at once: half a MiB in float64
 
 
 def _plain(value: Any) -> list[str] | str:
@@ -351,8 +352,17 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
             value = getattr(scaler, name, None)
             return np.nan if value is None else value
 
+        def by_column(total: Any) -> Array:
+            return self._columns(total.reshape(1, -1)).sum(axis=0)
+
         seen, last_mean, last_var = getattr(scaler, "n_samples_seen_", 0), *map(before, _MOMENTS)
-        total, count = self._sums(X, s, lambda x: x, lambda x: ~np.isnan(x))
+        none: Any = 0.0
+        total = count = deviations = squares = none
+        for rows, missing, weights in self._slices(X, s):
+            total = _add_rows(total, np.where(missing, 0.0, rows), weights)
+            each = 1.0 if weights is None else weights[:, np.newaxis]
+            count = _add_rows(count, np.where(missing, 0.0, each))
+        total, count = by_column(total), by_column(count)
         n = seen + count
         scaler.n_samples_seen_ = n[0] if n.max() == n.min() else n
         scaler.mean_ = scaler.var_ = scaler.scale_ = None
@@ -363,7 +373,12 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         if not self.with_std:
             return
         mean = total / count
-        deviations, squares = self._sums(X, s, lambda x: x - mean, lambda x: (x - mean) ** 2)
+        for rows, missing, weights in self._slices(X, s):
+            values = (self._columns(rows) - mean).reshape(rows.shape)
+            values[missing] = 0
+            squares = _add_rows(squares, values**2, weights)
+            deviations = _add_rows(deviations, values, weights)
+        deviations, squares = by_column(deviations), by_column(squares)
         squares -= deviations**2 / count
         ratio = seen / count
         between = ratio / n * (last_total / ratio - total) ** 2
@@ -374,37 +389,15 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         constant = scaler.var_ <= error * scaler.var_ + (error * scaler.mean_) ** 2
         scaler.scale_ = np.where(constant, 1.0, np.sqrt(scaler.var_))
 
-    def _sums(self, X: Array, s: Array | None, *functions: Any) -> list[Array]:
-        """Return sums of functions of the values of X by column, without missing values.
-
-        NumPy adds rows in C order one after the other, and so are those of slices. The sums of a
-        channel are those of its pixels.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, n_features), (n, H, W) or (n, H, W, C)
-        s : ndarray of shape (n,) or None
-            Weights of the images.
-        functions : callables
-            They map values in columns to numbers for each.
-        """
-        totals: list[Any] = [None] * len(functions)
+    def _slices(self, X: Array, s: Array | None) -> Iterator[tuple[Array, Array, Array | None]]:
+        """Yield slices of X as rows of float64, where they have no value, and their weights."""
         step = max(1, _SLICE // self.n_features_in_)
         for start in range(0, len(X), step):
             part = slice(start, start + step)
             rows = X[part].reshape(-1, self.n_features_in_) if X.ndim > 2 else X[part]
             rows = check_array(rows, order="C", estimator=self, input_name="X", **_ROWS)
             rows = rows.astype(np.float64, copy=False)
-            missing = np.isnan(rows)
-            for k, function in enumerate(functions):
-                values = function(self._columns(rows)).reshape(rows.shape)
-                values = np.where(missing, 0.0, values)
-                if s is not None:
-                    values *= s[part, np.newaxis]
-                if start > 0:
-                    values = np.vstack([totals[k], values])
-                totals[k] = values.sum(axis=0)
-        return [self._columns(total.reshape(1, -1)).sum(axis=0) for total in totals]
+            yield rows, np.isnan(rows), None if s is None else s[part]
 
     def _check_finite(self, names: str) -> None:
         """Refuse statistics that would make every later image NaN.
@@ -511,6 +504,17 @@ class ImageScaler(HasDocumentation, Saved, StandardScaler):
         if self.per == "pixel":
             return statistic.reshape(shape)
         return np.broadcast_to(statistic, shape).copy()
+
+
+def _add_rows(total: Any, rows: Array, weights: Array | None = None) -> Any:
+    """Return a sum of rows with more of them, of which the first is changed.
+
+    NumPy adds the rows of an array in C order one after the other, so that slices change no bit.
+    """
+    if weights is not None:
+        return total + weights @ rows
+    rows[0] += total
+    return rows.sum(axis=0)
 
 
 def _unfitted(scaler: StandardScaler) -> StandardScaler:

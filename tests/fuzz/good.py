@@ -432,15 +432,11 @@ def _check_scaler(case, found):
     expected = expected.reshape(images.shape)
 
     scaler = ImageScaler(**case.parameters).fit(images, sample_weight=s)
-    found.same(
-        "statistics of StandardScaler",
-        *(
-            [np.unique(m.mean_) if per_channel else np.ravel(m.mean_)]
-            if m.mean_ is not None
-            else []
-            for m in (scaler, reference)
-        ),
-    )
+    if per_channel and reference.mean_ is not None:  # sums of another order
+        means = np.broadcast_to(reference.mean_, (*images.shape[1:3], channels))
+        found.close("means of StandardScaler", scaler.mean_.reshape(means.shape), means, 1e-12)
+    elif reference.mean_ is not None:
+        found.same("means of StandardScaler", np.ravel(scaler.mean_), reference.mean_)
     flat = (case.n, -1)
     as_rows = "rows(X)" in case.layout
     for name, scaled in (
@@ -456,7 +452,8 @@ def _check_scaler(case, found):
         tolerance = 1e-5 if "f4" in case.dtype else 1e-12
         found.close(f"{name}", dense.reshape(flat), expected.reshape(flat), tolerance)
     if not per_channel:
-        found.same("to the bit", np.asarray(scaler.transform(rows)), reference.transform(rows))
+        native = rows.astype(rows.dtype.newbyteorder("="))
+        found.same("to the bit", np.asarray(scaler.transform(rows)), reference.transform(native))
 
     unchanged(scaler.inverse_transform)
     back = scaler.inverse_transform(scaler.transform(images))
