@@ -170,7 +170,7 @@ def test_samples_on_the_last_axis_are_named(shape, of):
 
 @pytest.mark.parametrize("n_of_y", [1, 2, 7])
 def test_other_numbers_of_samples_are_left_to_scikit_learn(n_of_y):
-    with pytest.raises(TypeError, match="Expected sequence|Singleton|not valid|got <class"):
+    with pytest.raises(TypeError, match="Input should have at least 1 dimension"):
         ConvNetRegressor().fit(np.zeros((4, 5, 6)), np.array(3.0))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         ConvNetRegressor().fit(np.zeros((4, 5, 3, 6)), np.arange(n_of_y))
