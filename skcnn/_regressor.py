@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 
+from . import _images
 from ._availability import available_unless
 from ._base import BaseConvNet
 from ._failure import checked, quietly
@@ -360,7 +361,29 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         T = self._outputs(X)
         return T.reshape(len(T), *self._target_shape)
 
-    score = quietly(RegressorMixin.score)
+    @quietly
+    def score(self, X: MaybeSparse, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the coefficient of determination, R2, of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C), or sparse array of shape (n_samples, n_features)
+            Images of the shape of those of :meth:`fit`, or rows of as many values.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            True targets.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            As :func:`sklearn.metrics.r2_score` has it: 1 for exact predictions.
+        """
+        with _images.named_errors("y or sample_weight"):
+            return super().score(X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

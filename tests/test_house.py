@@ -54,7 +54,10 @@ HOUSE = {
         *("contextlib", "numbers", "numpy", "sklearn"),
         *("_arguments", "_availability", "_base", "_failure", "_images", "_losses", "_weights"),
     },
-    "_regressor": {"numpy", "scipy", "sklearn", "_availability", "_base", "_failure", "_losses"},
+    "_regressor": {
+        *("numpy", "scipy", "sklearn"),
+        *("_availability", "_base", "_failure", "_images", "_losses"),
+    },
     "_scaler": {
         *("copy", "functools", "numpy", "scipy", "sklearn"),
         *("_documentation", "_failure", "_images", "_saving", "_weights"),

@@ -369,3 +369,11 @@ def test_a_warm_start_names_a_shape_that_is_none():
     for image_shape in [(pd.NA, 4), ("4", 4), (4,)]:
         with pytest.raises(ValueError, match="image_shape="):
             model.set_params(image_shape=image_shape).fit(X, y)
+
+
+@pytest.mark.parametrize("argument", ["y", "sample_weight"])
+def test_a_score_of_numbers_too_large_for_a_float_names_them(argument):
+    X, y = np.eye(4), np.arange(4.0)
+    model = ConvNetRegressor(max_iter=1, tol=None).fit(X, y)
+    with pytest.raises(ValueError, match="y or sample_weight has values that are too large"):
+        model.score(**{"X": X, "y": y, argument: [10**400] * 4})
