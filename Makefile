@@ -14,8 +14,8 @@ check:
 
 # Statements and branches, by the tests that reach the most in the least time: those of the package
 # as it runs, and the loops once more as Python, since compiled code cannot be measured.
-MEASURED = $(addprefix tests/test_, augmentation.py classifier.py datasets.py displays.py download.py \
-	holdout.py image_files.py images.py kernels.py labels.py layers.py layout.py losses.py \
+MEASURED = tests/datasets $(addprefix tests/test_, augmentation.py classifier.py displays.py \
+	holdout.py images.py kernels.py labels.py layers.py layout.py losses.py \
 	network.py objective.py onnx.py regressor.py saving.py scaler.py solvers.py threads.py \
 	$(addprefix fast.py::test_, \
 	a_damaged_cache_is_told_of_and_left_out no_place_for_a_cache_is_told_of without_numba \

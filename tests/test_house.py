@@ -66,22 +66,27 @@ HOUSE = {
         *("copy", "dataclasses", "math", "numpy", "sklearn", "matplotlib"),
         *("_base", "_images", "_training"),
     },
-    "_progress": {"contextlib", "sys"},
-    "_download": {
+    "datasets._progress": {"contextlib", "sys"},
+    "datasets._download": {
         *("concurrent", "contextlib", "os", "pathlib", "shutil", "stat"),
-        *("tempfile", "threading", "time", "typing", "pooch", "_progress"),
+        *("tempfile", "threading", "time", "typing", "pooch", "datasets._progress"),
     },
-    "_image_files": {
+    "datasets._selection": {"importlib", "math", "numpy", "sklearn", "_arguments", "_images"},
+    "datasets._cifar10": {
+        *("os", "tarfile", "numpy", "_arguments", "datasets._download", "datasets._selection"),
+    },
+    "datasets._fashion_mnist": {
+        *("gzip", "math", "os", "zlib", "numpy", "_arguments"),
+        *("datasets._download", "datasets._selection"),
+    },
+    "datasets._image_files": {
         *("contextlib", "itertools", "math", "mmap", "os", "shutil", "tempfile", "time"),
-        *("warnings", "numpy", "sklearn", "PIL", "_arguments", "_images", "_progress"),
+        *("warnings", "numpy", "sklearn", "PIL", "_arguments", "_images", "datasets._progress"),
     },
+    "datasets": {"datasets._cifar10", "datasets._fashion_mnist", "datasets._image_files"},
     "onnx": {
         *("math", "numpy", "onnx", "skl2onnx", "sklearn", "__version__"),
         *("_base", "_classifier", "_images", "_regressor", "_scaler"),
-    },
-    "datasets": {
-        *("contextlib", "gzip", "importlib", "math", "os", "tarfile", "tomllib", "zlib"),
-        *("numpy", "sklearn", "_arguments", "_download", "_image_files", "_images"),
     },
     "augmentation": {"numbers", "numpy", "sklearn", "_documentation"},
     "__init__": {"_classifier", "_displays", "_regressor", "_saving", "_scaler"},
@@ -89,7 +94,14 @@ HOUSE = {
 TYPES = {"collections", "typing", "_typing"}  # for annotations, which any module may have
 
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
-FILES = sorted(Path(skcnn.__file__).parent.glob("*.py"))
+PACKAGE = Path(skcnn.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path):
+    """The dotted name of a module within skcnn; that of a subpackage for its ``__init__.py``."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 
 
 def imported(path):
@@ -97,16 +109,17 @@ def imported(path):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (
-                [node.module.partition(".")[0]]
-                if node.module
-                else [alias.name for alias in node.names]
-            )
+            if node.level == 0:
+                yield node.module.partition(".")[0]
+                continue
+            folders = path.relative_to(PACKAGE).parts[: -node.level]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (".".join([*folders, name]) for name in names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_a_module_imports_what_the_house_allows(path):
-    assert {*imported(path)} - TYPES == HOUSE[path.stem] - TYPES
+    assert {*imported(path)} - TYPES == HOUSE[module_name(path)] - TYPES
 
 
 def lines_of_code(path):
@@ -123,7 +136,7 @@ def lines_of_code(path):
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_a_file_is_short(path):
     # numba's cache notices changes only in the file of the function that Python calls.
     limit = 700 if path.stem == "_loops" else 400
@@ -132,7 +145,7 @@ def test_a_file_is_short(path):
 
 def test_an_import_points_up_this_list_and_never_back():
     modules = list(HOUSE)
-    assert sorted(modules) == sorted(path.stem for path in FILES)
+    assert sorted(modules) == sorted(map(module_name, FILES))
     for k, module in enumerate(modules):
         # skcnn/onnx.py imports the library of its name.
         assert HOUSE[module] & {*modules} - {module} <= {*modules[:k]}
@@ -140,7 +153,10 @@ def test_an_import_points_up_this_list_and_never_back():
 
 @pytest.mark.parametrize(
     "library",
-    ["PIL", "matplotlib", "numba", "llvmlite", "onnx", "pooch", "skl2onnx", "threadpoolctl"],
+    [
+        *("PIL", "matplotlib", "numba", "llvmlite", "onnx", "pooch", "skl2onnx"),
+        "threadpoolctl",
+    ],
 )
 def test_a_library_is_imported_in_one_file(library):
     assert sum(library in imported for imported in HOUSE.values()) == 1
@@ -161,16 +177,23 @@ def test_importing_the_package_loads_what_scikit_learn_loads_and_no_more():
 
 
 def picture():
-    """Each module with those that it imports, by storeys: a module stands on those below it."""
-    below = {module: sorted(HOUSE[module] & {*HOUSE} - {module}) for module in HOUSE}
+    """Each module with those that it imports, by storeys: a module stands on those below it.
+
+    A subpackage is drawn as one module.
+    """
+    below = {}
+    for module in HOUSE:
+        name = module.partition(".")[0]
+        imports = {other.partition(".")[0] for other in HOUSE[module] & {*HOUSE} - {module}}
+        below[name] = sorted({*below.get(name, []), *imports} - {name})
     storey = {}
-    for module in HOUSE:  # those that it imports come before it
+    for module in below:  # those that it imports come before it
         storey[module] = max((storey[other] + 1 for other in below[module]), default=0)
     lines = []
     for number in range(max(storey.values()), 0, -1):
-        here = [module for module in HOUSE if storey[module] == number]
+        here = [module for module in below if storey[module] == number]
         lines += [*(f"{module:14}{' '.join(below[module])}" for module in here), ""]
-    ground = "on the ground: " + " ".join(module for module in HOUSE if storey[module] == 0)
+    ground = "on the ground: " + " ".join(module for module in below if storey[module] == 0)
     lines += textwrap.wrap(ground, 90, subsequent_indent=" " * 14)
     return "\n".join(lines) + "\n"
 

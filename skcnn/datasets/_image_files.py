@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils import Bunch
 
-from ._arguments import check_switches, shown
-from ._images import is_whole_number
+from .._arguments import check_switches, shown
+from .._images import is_whole_number
 from ._progress import ProgressBar
 
 # Not those that run a program (EPS) or hold drawings, icons, films or measurements.

@@ -16,8 +16,8 @@ import numpy as np
 import pooch
 import pytest
 
-from skcnn import _download
-from skcnn._download import RemoteFile, RemoteFiles, fetch
+from skcnn.datasets import _download
+from skcnn.datasets._download import RemoteFile, RemoteFiles, fetch
 
 CONTENT = np.random.RandomState(0).bytes(300_000)
 NAME = "images.gz"
@@ -422,7 +422,7 @@ def test_a_bar_ends_its_line_where_the_download_fails(server, remote, home, caps
 PROGRAM = """
 import signal
 import sys
-from skcnn import _download
+from skcnn.datasets import _download
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells' jobs ignore it
 base_url, name, size, sha256, home = sys.argv[1:]
 file = _download.RemoteFile(int(size), sha256)

@@ -15,8 +15,8 @@ import pytest
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn import _image_files, datasets
-from skcnn.datasets import load_image_files
+from skcnn import datasets
+from skcnn.datasets import _image_files, load_image_files
 
 Image = pytest.importorskip("PIL.Image", reason="needs Pillow")
 
