@@ -66,10 +66,9 @@ HOUSE = {
         *("copy", "dataclasses", "math", "numpy", "sklearn", "matplotlib"),
         *("_base", "_images", "_training"),
     },
-    "datasets._progress": {"contextlib", "sys"},
+    "datasets._progress_bar": {"contextlib", "time", "rich"},
     "datasets._download": {
-        *("concurrent", "contextlib", "os", "pathlib", "shutil", "stat"),
-        *("tempfile", "threading", "time", "typing", "pooch", "datasets._progress"),
+        *("contextlib", "functools", "os", "pathlib", "pooch", "datasets._progress_bar"),
     },
     "datasets._selection": {"importlib", "math", "numpy", "sklearn", "_arguments", "_images"},
     "datasets._cifar10": {
@@ -80,8 +79,8 @@ HOUSE = {
         *("datasets._download", "datasets._selection"),
     },
     "datasets._image_files": {
-        *("contextlib", "itertools", "math", "mmap", "os", "shutil", "tempfile", "time"),
-        *("warnings", "numpy", "sklearn", "PIL", "_arguments", "_images", "datasets._progress"),
+        *("contextlib", "itertools", "math", "mmap", "os", "shutil", "tempfile", "warnings"),
+        *("numpy", "sklearn", "PIL", "_arguments", "_images", "datasets._progress_bar"),
     },
     "datasets": {"datasets._cifar10", "datasets._fashion_mnist", "datasets._image_files"},
     "onnx": {
@@ -154,7 +153,7 @@ def test_an_import_points_up_this_list_and_never_back():
 @pytest.mark.parametrize(
     "library",
     [
-        *("PIL", "matplotlib", "numba", "llvmlite", "onnx", "pooch", "skl2onnx"),
+        *("PIL", "matplotlib", "numba", "llvmlite", "onnx", "pooch", "rich", "skl2onnx"),
         "threadpoolctl",
     ],
 )

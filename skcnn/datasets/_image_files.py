@@ -8,9 +8,8 @@ import mmap
 import os
 import shutil
 import tempfile
-import time
 import warnings
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from math import prod
 
@@ -20,18 +19,18 @@ from sklearn.utils import Bunch
 
 from .._arguments import check_switches, shown
 from .._images import is_whole_number
-from ._progress import ProgressBar
+from ._progress_bar import progress_bar
 
 # Not those that run a program (EPS) or hold drawings, icons, films or measurements.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "JPEG2000", "PPM", "TIFF", "WEBP", "HEIF", "AVIF")
 _MODES = "1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr I;16 I;16L I;16B".split()
 _DTYPES = ("uint8", "uint16", "float32")
 _BITS, _PHOTOMETRIC, _FILL_ORDER, _PLANAR, _SAMPLE_FORMAT = 258, 262, 266, 284, 339  # of TIFF
-_OF_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
+_SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 
-_LARGEST_IN_MEMORY = 2**30  # bytes of all images together
-_QUIET = 2.0  # seconds before there is a progress bar
-_NAMED = 5  # files that an error names
+_MAX_IN_MEMORY = 2**30  # bytes of all images together
+_BAR_DELAY = 2.0  # seconds before there is a progress bar
+_MAX_LISTED = 5  # files that an error names
 _FEW_LEVELS = 4095  # of 16 bits: at most 17 levels are left of them in 8 bits
 
 
@@ -210,46 +209,52 @@ def _list_files(container):
     files = [_visible(folder) for folder in folders]
     empty = [repr(folder) for folder, paths in zip(folders, files) if not paths]
     if empty:
-        raise ValueError(f"There are no images in {_some(empty)}: remove empty folders.")
+        raise ValueError(f"There are no images in {_first_few(empty)}: remove empty folders.")
     target = np.repeat(np.arange(len(files), dtype=np.int64), [len(paths) for paths in files])
     return [os.path.basename(path) for path in folders], list(chain(*files)), target
 
 
 def _visible(folder):
     """Return the sorted paths of what is in a folder, except hidden files and those of systems."""
-    names = [name for name in sorted(os.listdir(folder)) if name.lower() not in _OF_SYSTEMS]
+    names = [name for name in sorted(os.listdir(folder)) if name.lower() not in _SYSTEM_FILES]
     return [os.path.join(folder, name) for name in names if not name.startswith(".")]
 
 
-def _some(items, separator=", "):
+def _first_few(items, separator=", "):
     """Return the first few items for an error, and how many more there are."""
-    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return separator.join(items[:_NAMED]) + more
+    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
+    return separator.join(items[:_MAX_LISTED]) + more
 
 
 def _check_headers(container, paths, size, dtype):
     """Return the one (height, width) of all images; one error for all that cannot be loaded."""
     problems, firsts = [], {}  # the first file of each size
-    headers = _each(lambda path: _read_header(path, dtype), paths, container, "headers")
-    for path, (found, problem) in headers:
-        if problem:
-            problems.append(f"{path!r} ({problem})")
-        firsts.setdefault(found, path)
+
+    def read(path):
+        return _read_header(path, dtype)
+
+    with closing(_each(read, paths, container, "headers")) as headers:
+        for path, (found, problem) in headers:
+            if problem:
+                problems.append(f"{path!r} ({problem})")
+            firsts.setdefault(found, path)
     if problems:
         parents = dict.fromkeys(
             repr(os.path.dirname(path)) for path in paths if os.path.isdir(path)
         )
-        hint = f"If the folders are the classes, pass {_some([*parents], ' or ')}. If not, move"
+        hint = (
+            f"If the folders are the classes, pass {_first_few([*parents], ' or ')}. If not, move"
+        )
         raise ValueError(
             f"{len(problems)} of {len(paths)} files in the subfolders of {container!r} cannot be "
-            f"loaded: {_some(problems)}. {hint if parents else 'Move'} them elsewhere, or convert "
-            "them."
+            f"loaded: {_first_few(problems)}. {hint if parents else 'Move'} them elsewhere, or "
+            "convert them."
         )
     if size is None and len(firsts) > 1:
         examples = [f"{path!r} {H} x {W}" for (H, W), path in firsts.items()]
         raise ValueError(
             f"The images of {container!r} are of {len(firsts)} sizes, height x width: "
-            f"{_some(examples)}. Resize them to one, with size=(height, width)."
+            f"{_first_few(examples)}. Resize them to one, with size=(height, width)."
         )
     return tuple(map(int, size or [*firsts][0]))
 
@@ -328,10 +333,7 @@ def _has_wide_colours(image):
 
 
 def _read_images(container, paths, size, shape, dtype):
-    """Return the pixels of all images, of a shape each, and the greatest level of 16-bit files.
-
-    The pixels are in memory, or mapped if there are many.
-    """
+    """Return the pixels of all images, of a shape each, and the greatest level of 16-bit files."""
     max_level = 0
 
     def read(path):
@@ -340,13 +342,19 @@ def _read_images(container, paths, size, shape, dtype):
         max_level = max(max_level, level)
         return pixels
 
-    pixels = _each(read, paths, container, "pixels")
-    n_bytes = len(paths) * prod(shape) * dtype.itemsize
-    if n_bytes <= _LARGEST_IN_MEMORY:
-        images = np.empty((len(paths), *shape), dtype=dtype)
-        for k, (_, image) in enumerate(pixels):
+    with closing(_each(read, paths, container, "pixels")) as pixels:
+        images = _stack((image for _, image in pixels), (len(paths), *shape), dtype)
+    return images, max_level
+
+
+def _stack(pixels, shape, dtype):
+    """Return images as one array of a shape (n, H, W) or (n, H, W, 3), in memory or mapped."""
+    n_bytes = prod(shape) * dtype.itemsize
+    if n_bytes <= _MAX_IN_MEMORY:
+        images = np.empty(shape, dtype=dtype)
+        for k, image in enumerate(pixels):
             images[k] = image
-        return images, max_level
+        return images
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
@@ -356,12 +364,11 @@ def _read_images(container, paths, size, shape, dtype):
             "images smaller with size=(height, width)."
         )
     with tempfile.TemporaryFile() as file:
-        for _, image in pixels:  # written: assigning to a map would crash where the disk is full
+        for image in pixels:  # written: assigning to a map would crash where the disk is full
             file.write(np.ascontiguousarray(image))
         file.flush()
         # Not an np.memmap: joblib would send its workers the name of the file, which has none.
-        images = np.frombuffer(mmap.mmap(file.fileno(), n_bytes), dtype)
-    return images.reshape(-1, *shape), max_level
+        return np.frombuffer(mmap.mmap(file.fileno(), n_bytes), dtype).reshape(shape)
 
 
 def _read_image(path, size, shape, dtype):
@@ -453,16 +460,10 @@ def _resize(pixels, size):
 
 
 def _each(function, paths, container, label):
-    """Yield each path with function(path), and draw a progress bar, in bytes, if it takes long."""
+    """Yield each path with function(path); a progress bar, in bytes, is drawn if it takes long."""
     sizes = [os.path.getsize(path) if os.path.isfile(path) else 0 for path in paths]
-    bar = ProgressBar(f"{os.path.basename(os.path.abspath(container))}: {label}", sum(sizes) or 1)
-    start, unreported = time.monotonic(), 0
-    try:
+    label = f"{os.path.basename(os.path.abspath(container))}: {label}"
+    with progress_bar(label, sum(sizes), _BAR_DELAY) as advance:
         for path, n_bytes in zip(paths, sizes):
             yield path, function(path)
-            unreported += n_bytes
-            if time.monotonic() - start > _QUIET:
-                bar.update(unreported)
-                unreported = 0
-    finally:
-        bar.close()
+            advance(n_bytes)

@@ -9,6 +9,7 @@ import struct
 import sys
 import tempfile
 import zlib
+from contextlib import redirect_stderr
 
 import numpy as np
 import pytest
@@ -865,7 +866,7 @@ def test_without_pillow_the_error_says_what_to_install(container, monkeypatch):
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    monkeypatch.setattr(_image_files, "_LARGEST_IN_MEMORY", PIXELS.nbytes - 1)
+    monkeypatch.setattr(_image_files, "_MAX_IN_MEMORY", PIXELS.nbytes - 1)
 
 
 def mapped_files():
@@ -903,7 +904,7 @@ def test_many_images_are_mapped_from_a_file_that_goes_with_them(
 def test_mapped_images_of_other_types(container, monkeypatch, dtype):
     save(SIXTEEN, container / "cat" / "6.png")  # one band, repeated
     expected = load_image_files(container, dtype=dtype).images
-    monkeypatch.setattr(_image_files, "_LARGEST_IN_MEMORY", expected.nbytes - 1)
+    monkeypatch.setattr(_image_files, "_MAX_IN_MEMORY", expected.nbytes - 1)
     temporary_files, temporary_file = [], tempfile.TemporaryFile
     monkeypatch.setattr(
         tempfile, "TemporaryFile", lambda: temporary_files.append(0) or temporary_file()
@@ -914,7 +915,7 @@ def test_mapped_images_of_other_types(container, monkeypatch, dtype):
 
 
 def test_few_images_are_in_memory(container, monkeypatch):
-    monkeypatch.setattr(_image_files, "_LARGEST_IN_MEMORY", PIXELS.nbytes)
+    monkeypatch.setattr(_image_files, "_MAX_IN_MEMORY", PIXELS.nbytes)
     monkeypatch.setattr(tempfile, "TemporaryFile", None)
     assert_array_equal(load_image_files(container).images, PIXELS)
 
@@ -937,39 +938,40 @@ def test_a_disk_that_is_too_small_is_named(container, small_memory, monkeypatch)
 # Progress
 
 
-@pytest.fixture
-def long_work(monkeypatch):
-    monkeypatch.setattr(_image_files, "_QUIET", -1.0)
-
-
-def test_short_work_is_silent(container, capfd):
-    load_image_files(container)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_long_work_has_a_bar_for_each_pass(container, long_work, capfd):
-    load_image_files(container)
-    out, err = capfd.readouterr()
-    assert out == ""
-    bars = err.splitlines()
-    for name in ("headers", "pixels"):
-        assert f"photos: {name} [{'#' * 40}] 0.0/0.0 MB" in bars
-    assert err.endswith("\n")
-
-
-def test_an_error_ends_the_line_of_the_bar(container, long_work, capfd):
-    (container / "dog" / "5.png").write_bytes(png_bytes(5, 8))
-    with pytest.raises(ValueError, match="5.png' cannot be loaded"):
+def load_from(container, terminal):
+    with redirect_stderr(terminal):
         load_image_files(container)
-    assert capfd.readouterr().err.endswith("MB\n")
 
 
-@pytest.mark.parametrize("kind", ["None", "closed", "broken"])
-def test_a_standard_error_that_cannot_be_written_to(container, long_work, monkeypatch, kind):
-    stream = None if kind == "None" else io.StringIO()
-    if kind == "closed":
-        stream.close()
-    if kind == "broken":
-        stream.write = None
-    monkeypatch.setattr(sys, "stderr", stream)
-    assert_array_equal(load_image_files(container).images, PIXELS)
+def test_short_work_is_silent(container, terminal, monkeypatch):
+    monkeypatch.setattr(_image_files, "_BAR_DELAY", float("inf"))
+    load_from(container, terminal)
+    assert terminal.getvalue() == ""
+
+
+def test_long_work_has_a_bar_for_each_pass(container, terminal, monkeypatch):
+    pytest.importorskip("rich")
+    monkeypatch.setattr(_image_files, "_BAR_DELAY", 0)
+    load_from(container, terminal)
+    kilobytes = f"{sum(path.stat().st_size for path in container.rglob('*.png')) / 1000:.1f}"
+    for name in ("headers", "pixels"):
+        assert f"photos: {name} " in terminal.getvalue()
+    assert terminal.getvalue().count(f"{kilobytes}/{kilobytes} kB") >= 2
+
+
+needs_full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+
+
+@pytest.mark.parametrize("full_disk", [False, pytest.param(True, marks=needs_full_disk)])
+def test_an_error_ends_the_bar(container, terminal, monkeypatch, full_disk):
+    pytest.importorskip("rich")
+    monkeypatch.setattr(_image_files, "_BAR_DELAY", 0)
+    if full_disk:  # an error while the next image is waited for
+        monkeypatch.setattr(_image_files, "_MAX_IN_MEMORY", 0)
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "wb", buffering=0))
+    else:
+        (container / "dog" / "5.png").write_bytes(png_bytes(5, 8))
+    with pytest.raises((OSError, ValueError)):
+        load_from(container, terminal)
+    hide_cursor, show_cursor = "\x1b[?25l", "\x1b[?25h"
+    assert terminal.getvalue().rindex(show_cursor) > terminal.getvalue().rindex(hide_cursor)
