@@ -164,6 +164,7 @@ class _BoundedFile:
         if self._file.tell() + len(chunk) > self._size:
             raise ValueError(f"it sent more than the {self._size} bytes of the official file")
         self._file.write(chunk)
+        # Not the progressbar of pooch, which counts whole chunks and is left open by an error.
         self._advance(len(chunk))
 
     def flush(self):
