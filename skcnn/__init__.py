@@ -15,4 +15,4 @@ __all__ = [
     "LossCurveDisplay",
     "TRUSTED_TYPES",
 ]
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"

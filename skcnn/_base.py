@@ -14,15 +14,21 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images
-from ._arguments import SEQUENCES, RealInterval, as_sizes
+from ._arguments import SEQUENCES, RealInterval
 from ._documentation import HasDocumentation
+from ._engine.parallel import ParallelExecutor
+from ._engine.parameters import Parameters
+from ._engine.threads import threads
+from ._estimator.architecture import layer_sizes, make_network
 from ._failure import all_or_nothing, quietly, shallow_copy
-from ._holdout import hold_out
-from ._network import Network, Parameters
-from ._objective import Objective, Pool
-from ._saving import Saved
-from ._threads import threads
-from ._training import CURVES, Callbacks, Monitor, batch_size_for, curves_of, run_epochs, run_lbfgs
+from ._saving import VersionedState
+from ._training.callbacks import Callbacks
+from ._training.epochs import Visits, run_epochs, run_lbfgs
+from ._training.holdout import hold_out
+from ._training.monitor import CURVES, Monitor, Report, new_curves
+from ._training.objective import Objective
+from ._training.schedules import LearningRate, Plateau
+from ._training.solvers import SGD, Adam
 from ._typing import Array, MaybeSparse
 from ._weights import check_sample_weight, scaled_to_mean_1
 
@@ -35,7 +41,7 @@ AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 SIZES = [AT_LEAST_1, *SEQUENCES]  # one for all layers, or one for each
 
 
-class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
+class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEstimator):
     """Convolutional network; subclasses turn its outputs into predictions.
 
     It has the parameters, all fitted attributes except those of the targets, and the training,
@@ -118,11 +124,14 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         self._check_layer(layer)
-        return self._apply(partial(Pool.feature_maps, layer=layer), X)
+        return self._apply(
+            lambda executor, X: executor.feature_maps(X, executor.network.group("filters")[layer]),
+            X,
+        )
 
     def _check_layer(self, layer):
         """Refuse what is not the number of a convolution layer."""
-        n_layers = len(self._network.convolutions)
+        n_layers = len(self._sizes["n_filters"])
         if not _images.is_whole_number(layer) or not 0 <= layer < n_layers:
             raise ValueError(
                 f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}, the last "
@@ -141,19 +150,12 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         vars(copied).update({name: [*vars(self)[name]] for name in CURVES if hasattr(self, name)})
         return copied
 
-    def _upgraded(self, state, format):
-        # Files of format 0 have the network and the solver as objects.
-        state.pop("_network", None)
-        if "_solver" in state:
-            settings, solver = state["_solver"]
-            state["_solver"] = settings, solver.t, solver.memory
-        return state
-
     @property
     def _network(self):
         """The network, built from its sizes whenever it is needed, so that none is saved."""
         image_shape = _images.with_channels(self.image_shape_)
-        return Network(image_shape, **self._sizes, loss=self._loss)
+        n_outputs = self._loss.n_outputs
+        return make_network(image_shape, self._sizes, n_outputs, dropout=self.dropout > 0)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -281,32 +283,9 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 return f"partial_fit cannot be used with {name}={value!r}, {reason}. Use fit."
         return None
 
-    def _layer_sizes(self):
-        """Return the sizes of the layers, a tuple for each parameter, by its name.
-
-        Raises
-        ------
-        ValueError
-            If a tuple has the wrong length, or an entry that is not a size.
-        """
-        names = ("n_filters", "K", "pool_size", "hidden_layer_sizes")
-        sizes = {name: as_sizes(name, getattr(self, name)) for name in names}
-        n_layers = len(sizes["n_filters"])
-        for name in ("K", "pool_size"):
-            given = getattr(self, name)
-            if not isinstance(given, SEQUENCES):
-                sizes[name] *= n_layers
-            if len(sizes[name]) != n_layers:
-                raise ValueError(
-                    f"{name}={given} has {len(sizes[name])} entries, but n_filters="
-                    f"{self.n_filters} makes {n_layers} convolution layers: give one for each "
-                    "layer, or one value for all of them."
-                )
-        return sizes
-
     def _check_sizes(self):
         """Refuse parameters that ask for another network than the one to go on with."""
-        asked, found = self._layer_sizes(), {**self._sizes}
+        asked, found = layer_sizes(self), {**self._sizes}
         if self.image_shape is not None:
             _images.check_image_shape(self.image_shape)
             if _images.with_channels(self.image_shape) != _images.with_channels(self.image_shape_):
@@ -323,7 +302,7 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
 
     def _initialise(self, dtype):
         """Draw the weights of a new model, for images of ``image_shape_``."""
-        self._sizes = self._layer_sizes()
+        self._sizes = layer_sizes(self)
         network = self._network
         if network.n_parameters > LARGEST_NETWORK:
             raise ValueError(
@@ -334,12 +313,12 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                 "windows."
             )
         dtype = np.float32 if dtype.newbyteorder("=") == np.float32 else np.float64
-        values = network.initial(self._random_state, dtype)
+        values = network.draw(self._random_state, dtype)
         for name in (*CURVES, "initial_filters_", "_seed", "_hold_out_key", "_plateau"):
             vars(self).pop(name, None)
         self.n_iter_ = self.t_ = 0
         self.loss_ = self.best_loss_ = np.nan
-        curves = curves_of(network.loss, validation=False)
+        curves = new_curves(self._loss, validation=False)
         vars(self).update(self._fitted(values, curves, offset=0.0), **curves)
         self._split_intercept = None
         self.initial_filters_ = copy.deepcopy(self.filters_)
@@ -349,28 +328,29 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        values : list of pairs of ndarrays
-            Weights and intercepts of each layer, in the layout of the network.
+        values : list of dicts of ndarrays
+            The parameters of each layer.
         curves : dict of lists
             Those of the new epochs.
         offset : float or ndarray of shape (n_outputs,)
             To be added to the intercepts of the outputs.
         """
-        network, losses = self._network, curves["loss_curve_"]
-        of_convolutions = values[: len(network.convolutions)]
-        filters, intercepts = map(list, zip(*of_convolutions))
+        losses, attributes = curves["loss_curve_"], {}
+        for layer, params in zip(self._network.layers, values):
+            for parameter in layer.parameters:
+                array = layer.to_public(parameter.name, params[parameter.name])
+                attributes.setdefault(parameter.attribute, []).append(array)
+        *hidden, rest = attributes["intercepts_"]
         if len(self.image_shape_) == 2:
-            filters[0] = filters[0][..., 0]
-        initial = as_list(getattr(self, "initial_filters_", filters))
-        if not isinstance(self.n_filters, SEQUENCES):
-            (filters,), (intercepts,), (initial,) = filters, intercepts, initial
-        of_denses = values[len(network.convolutions) :]
-        *hidden, rest = [c for _, c in of_denses]
+            attributes["filters_"][0] = attributes["filters_"][0][..., 0]
+        attributes["initial_filters_"] = as_list(
+            getattr(self, "initial_filters_", attributes["filters_"])
+        )
+        if not isinstance(self.n_filters, SEQUENCES):  # one layer: its arrays without a list
+            for name in ("filters_", "filter_intercept_", "initial_filters_"):
+                (attributes[name],) = attributes[name]
         return {
-            "filters_": filters,
-            "initial_filters_": initial,
-            "filter_intercept_": intercepts,
-            "coefs_": [layer.to_coef(V) for layer, (V, _) in zip(network.denses, of_denses)],
+            **attributes,
             "intercepts_": [*hidden, (offset + rest).astype(rest.dtype)],
             "_split_intercept": (offset, rest),
             "n_iter_": self.n_iter_ + len(losses),
@@ -379,18 +359,15 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
         }
 
     def _values(self):
-        """Return the weights and intercepts of each layer, in the layout of the network."""
-        network = self._network
-        filters, intercepts = as_list(self.filters_), as_list(self.filter_intercept_)
-        of_convolutions = [
-            (W.reshape(layer.shapes[0]), b)
-            for layer, W, b in zip(network.convolutions, filters, intercepts)
-        ]
-        of_denses = [
-            (layer.from_coef(coef), c)
-            for layer, coef, c in zip(network.denses, self.coefs_, self.intercepts_)
-        ]
-        return of_convolutions + of_denses
+        """Return the parameters of each layer, dicts of arrays by name."""
+        layers, attributes, values = self._network.layers, {}, []
+        for layer in layers:
+            values.append({})
+            for name, _, attribute, *_ in layer.parameters:
+                if attribute not in attributes:
+                    attributes[attribute] = iter(as_list(getattr(self, attribute)))
+                values[-1][name] = layer.from_public(name, next(attributes[attribute]))
+        return values
 
     def _centered_intercept(self, y, s):
         """Return the intercepts of the outputs as an offset, in float64, and the rest.
@@ -413,16 +390,17 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
 
     def _outputs(self, X):
         """Return the outputs T for X, of shape (n, n_outputs)."""
-        return self._apply(Pool.outputs, X)
+        return self._apply(ParallelExecutor.outputs, X)
 
     def _apply(self, function, X):
-        """Return ``function(pool, X)`` of the validated images, and check that it is finite."""
+        """Return ``function(executor, X)`` of the images, and check that it is finite."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         with threads() as map:
             network = self._network
             parameters = Parameters(network, self._values())
-            result = function(Pool(network, parameters, X.shape[0], map), X)
+            executor = ParallelExecutor(network, parameters, self._loss, X.shape[0], map)
+            result = function(executor, X)
         if not np.isfinite(result).all():
             raise ValueError(
                 f"X has values too large for a network of {self.intercepts_[-1].dtype}: scale the "
@@ -448,54 +426,99 @@ class BaseConvNet(HasDocumentation, Saved, CallbackSupportMixin, BaseEstimator):
                     f"minimises one function, while {name} makes another at every step: set "
                     f"{name}={unset}, or solver='adam' or 'sgd'."
                 )
-        if stream:
-            n_epochs, tol, start = 1, None, self.n_iter_
-        else:
-            n_epochs, start = int(self.max_iter), 0
-            tol = None if self.tol is None else float(self.tol)
-            vars(self).pop("_solver", None)  # a warm start goes on with the weights, not with it
+        n_epochs = 1 if stream else int(self.max_iter)
+        tol = None if stream or self.tol is None else float(self.tol)
+        if not stream:  # a warm start goes on with the weights, not with it
+            vars(self).pop("_solver", None)
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
-        batch_size = batch_size_for(self, len(samples))
+        batch_size = self._batch_size(len(samples))
         with threads() as map:
-            network, values = self._network, self._values()
+            network, loss, values = self._network, self._loss, self._values()
             scaled = s if stream else scaled_to_mean_1(s)
-            offset, rest = self._centered_intercept(y, scaled)
-            values[-1] = values[-1][0], rest
-            y = network.loss.centered(y, offset)
+            offset, values[-1]["c"] = self._centered_intercept(y, scaled)
+            y = loss.centered(y, offset)
             if validation is not None:
                 X_val, y_val, s_val = validation
-                validation = X_val, network.loss.centered(y_val, offset), s_val
+                validation = X_val, loss.centered(y_val, offset), s_val
             parameters = Parameters(network, values, self.freeze, self.fit_intercept)
-            pool = Pool(network, parameters, batch_size, map)
+            executor = ParallelExecutor(network, parameters, loss, batch_size, map)
             options = float(self.alpha), float(self.dropout), augment
-            objective = Objective(pool, X, y, scaled, *options)
-            monitor = Monitor(objective, y, scaled, validation, self, n_epochs, tol, resume)
-            if not np.isfinite(np.asarray(offset).astype(rest.dtype)).all():
-                monitor.diverged()
+            objective = Objective(executor, X, y, scaled, *options)
+            eta = None if self.solver == "lbfgs" else self.eta
+            report = Report(self.verbose, n_epochs, eta, self.alpha, self.tol)
+            plateau, early_stopping = self._new_plateau(tol), bool(self.early_stopping)
+            monitor = Monitor(objective, y, scaled, validation, plateau, early_stopping, report)
+            if resume and early_stopping:
+                monitor.keep_initial_weights()
+            if not np.isfinite(np.asarray(offset).astype(objective.theta.dtype)).all():
+                monitor.raise_divergence()
             callbacks.fitted = lambda: {
-                **self._fitted(parameters.values(), monitor.curves, offset),
+                **self._fitted(parameters.params, monitor.curves, offset),
                 **self._continued(monitor.curves),
             }
             if self.solver == "lbfgs":
                 outcome = run_lbfgs(monitor, callbacks, samples, n_epochs, tol)
             else:
-                epochs = range(start, start + n_epochs)
-                outcome = run_epochs(monitor, callbacks, samples, epochs, batch_size)
+                outcome = self._run_epochs(monitor, callbacks, samples, batch_size, stream)
             monitor.finish()
-        self._plateau = None if stream else (self.early_stopping, *monitor.plateau.state)
+        self._plateau = None if stream else (self.early_stopping, *plateau.state)
         if tol is not None and n_epochs > 0 and outcome != "converged":
             warnings.warn(monitor.reason_not_converged(outcome), ConvergenceWarning)
         if not stream and monitor.n_epochs > 0:
-            self._warn_of_dead_layers(parameters.values())
+            self._warn_of_dead_layers(network, parameters.params)
         self.t_ += len(samples) * monitor.n_epochs
-        return self._fitted(parameters.values(), monitor.curves, offset), monitor.curves
+        return self._fitted(parameters.params, monitor.curves, offset), monitor.curves
 
-    def _warn_of_dead_layers(self, values):
+    def _run_epochs(self, monitor, callbacks, samples, batch_size, stream):
+        """Run the epochs of a stochastic solver, and return their outcome.
+
+        The random draws and the state of the solver are stored, with which the next call of
+        ``partial_fit`` goes on.
+        """
+        n_epochs = monitor.report.max_epochs
+        if self.dropout and not hasattr(self, "_seed"):
+            self._seed = self._random_state.randint(2**31)
+        theta, is_sgd = monitor.objective.theta, self.solver == "sgd"
+        solver = SGD(theta, float(self.momentum)) if is_sgd else Adam(theta)
+        settings = self.solver, is_sgd and self.momentum, self.freeze, self.fit_intercept
+        last_settings, *state = getattr(self, "_solver", (None,))
+        if settings == last_settings:
+            solver.t, solver.memory[...] = state
+        rate = LearningRate(self.learning_rate, float(self.eta), max(1, int(self.max_iter)))
+        seed = self._seed if self.dropout else None
+        visits = Visits(samples, batch_size, self.sampling, self._random_state, seed, self.n_iter_)
+        first = self.n_iter_ if stream else 0
+        numbers = range(first, first + n_epochs)
+        outcome = run_epochs(monitor, callbacks, solver, rate, visits, numbers)
+        self._solver = settings, solver.t, solver.memory
+        return outcome
+
+    def _new_plateau(self, tol):
+        """Return the plateau of the loss that is watched, which a warm start goes on with."""
+        watched, *state = getattr(self, "_plateau", None) or (None,)
+        state = state if watched == self.early_stopping else ()
+        return Plateau(tol, self.n_iter_no_change, *state)
+
+    def _batch_size(self, n_samples):
+        """Return the number of samples in a step; "auto": a sixteenth of all, from 32 to 200.
+
+        With 200 samples in a step, 200 epochs of a few hundred samples are too few steps; see
+        benchmarks/defaults.py. Up to 32 samples make one step: there, a sample of weight two is two
+        samples to the solver. L-BFGS takes all.
+        """
+        if self.solver == "lbfgs":
+            return n_samples
+        is_auto = self.batch_size == "auto"
+        wanted = min(200, max(32, n_samples // 16)) if is_auto else int(self.batch_size)
+        return min(wanted, n_samples)
+
+    def _warn_of_dead_layers(self, network, values):
         """Warn of layers whose intercepts, which have no penalty, are still 0, as they began."""
         if self.solver == "lbfgs" or self.freeze == "filters" or not self.fit_intercept:
             return
-        for layer, (_, b) in enumerate(values[: len(self._sizes["n_filters"])]):
-            if not b.any():
+        filters = network.group("filters")
+        for layer, params in enumerate(params for _, params in zip(filters, values)):
+            if not params["b"].any():
                 warnings.warn(
                     f"No gradient has reached the filters of convolution layer {layer}: with their "
                     "initial values, no sample has a response above 0 that the output depends on. "

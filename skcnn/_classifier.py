@@ -21,7 +21,7 @@ from ._arguments import shown
 from ._availability import available_unless
 from ._base import BaseConvNet
 from ._failure import checked, quietly
-from ._losses import LabelLogLoss, LogLoss
+from ._nn.losses import LabelLogLoss, LogLoss
 from ._typing import Array, Augments, ImageShape, MaybeSparse, PoolSizes, Sizes
 from ._weights import scaled_to_mean_1
 

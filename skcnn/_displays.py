@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _images
 from ._base import BaseConvNet, as_list
-from ._training import CURVES
+from ._training.monitor import CURVES
 from ._typing import Array
 
 MOST_CURVES = 10  # in one place: as many as there are colours

@@ -11,7 +11,7 @@ from . import _images
 from ._availability import available_unless
 from ._base import BaseConvNet
 from ._failure import checked, quietly
-from ._losses import SquaredError
+from ._nn.losses import SquaredError
 from ._typing import Array, Augments, ImageShape, MaybeSparse, PoolSizes, Sizes
 
 

@@ -11,11 +11,11 @@ TRUSTED_TYPES = [
 ]
 
 # To be incremented when the attributes of an estimator, private ones too, change such that older
-# files need `_upgraded`, or older versions cannot read new files. Files without a format are of 0.
+# versions cannot read new files.
 FORMAT = 1
 
 
-class Saved:
+class VersionedState:
     """Mixin of estimators that are saved with the version of skcnn and the format of their state.
 
     It is for pickle, joblib and skops, all of which ask for the state and set it.
@@ -30,14 +30,10 @@ class Saved:
         from . import __version__
 
         state = {**state}
-        format, version = state.pop("_skcnn_format", 0), state.pop("_skcnn_version", "0.1.0")
+        format, version = state.pop("_skcnn_format", FORMAT), state.pop("_skcnn_version", None)
         if format > FORMAT:
             raise ValueError(
                 f"This {type(self).__name__} was saved by skcnn {version}, in a format that skcnn "
                 f"{__version__} cannot read: install skcnn>={version}, or train it again."
             )
-        super().__setstate__(state if format == FORMAT else self._upgraded(state, format))
-
-    def _upgraded(self, state, format):
-        """Return the state of a file of an older format in that of today."""
-        return state
+        super().__setstate__(state)

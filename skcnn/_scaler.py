@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 from . import _images
 from ._documentation import HasDocumentation
 from ._failure import all_or_nothing, checked, quietly
-from ._saving import Saved
+from ._saving import VersionedState
 from ._typing import Array, ImageShape, MaybeSparse
 from ._weights import check_sample_weight
 
@@ -68,7 +68,7 @@ def _unless_images(method: Any) -> Any:
     return wrapper
 
 
-class ImageScaler(HasDocumentation, Saved, StandardScaler):
+class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
     r"""Standardise images by removing the mean and scaling to unit variance.
 
     On rows of values (n_samples, n_features) this is

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from skcnn import ImageScaler, _fast
+from skcnn import ImageScaler
+from skcnn._compiled.executor import is_available
 from skcnn.datasets import fetch_fashion_mnist
 
 matplotlib.use("Agg")
@@ -14,7 +15,7 @@ def kernels(request):
     """Run a test with whole arrays and, where numba is installed, with compiled loops."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("SKCNN_FAST", "1" if request.param == "loops" else "0")
-        if request.param == "loops" and not _fast.is_available():
+        if request.param == "loops" and not is_available():
             pytest.skip("needs numba")
         yield request.param
 

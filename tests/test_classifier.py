@@ -27,7 +27,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
-from skcnn import ConvNetClassifier, ImageScaler, _base, _holdout
+from skcnn import ConvNetClassifier, ImageScaler, _base
+from skcnn._training import holdout
 from skcnn.augmentation import flip_left_right
 
 CURVES = (
@@ -319,7 +320,7 @@ def test_a_warm_start_holds_out_the_same_samples(scaled_digits, monkeypatch):
     held_out = []
 
     def recorded(*args):
-        held_out.append(_holdout.hold_out(*args))
+        held_out.append(holdout.hold_out(*args))
         return held_out[-1]
 
     monkeypatch.setattr(_base, "hold_out", recorded)
@@ -692,7 +693,7 @@ def test_an_interrupted_call_leaves_the_model(scaled_digits, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skcnn._training.Monitor._print", interrupt)
+    monkeypatch.setattr("skcnn._training.monitor.Monitor._print", interrupt)
     for call in (model.fit, model.partial_fit):
         with pytest.raises(KeyboardInterrupt):
             call(X, y)

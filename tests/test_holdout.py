@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
-from skcnn._holdout import hold_out
+from skcnn._training.holdout import hold_out
 
 
 @pytest.fixture

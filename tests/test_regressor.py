@@ -265,7 +265,7 @@ def test_lbfgs_warns_where_no_step_lowers_the_loss(monkeypatch):
         self.theta[...] = theta
         return float(self.theta.sum()), -np.ones(len(theta))
 
-    monkeypatch.setattr("skcnn._objective.Objective.loss_and_gradient", uphill)
+    monkeypatch.setattr("skcnn._training.objective.Objective.loss_and_gradient", uphill)
     with pytest.warns(ConvergenceWarning, match="L-BFGS found no step that lowers the loss"):
         short(solver="lbfgs", tol=1e-4).fit(X, y)
     with warnings.catch_warnings():

@@ -3,26 +3,18 @@
 import copy
 import io
 import pickle
-import runpy
-import warnings
-from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 from fuzz.deep import arrays, difference, freeze
-from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
-from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import make_pipeline
 
 import skcnn
 from skcnn import TRUSTED_TYPES, ConvNetClassifier, ConvNetRegressor, ImageScaler, _saving
-from skcnn._network import Network
-from skcnn._solvers import SGD, Adam
 from skcnn.augmentation import flip_left_right, jitter, shift
 
-DATA = Path(__file__).parent / "data"
 OPTIONS = {"batch_size": 40, "tol": None, "max_iter": 2, "random_state": 0}
 X = load_digits().images[:80].astype(np.float32)
 y = load_digits().target[:80]
@@ -167,50 +159,3 @@ def test_a_file_has_the_version(name, monkeypatch):
     )
     with pytest.raises(ValueError, match=message):
         pickle.loads(of_later_format)
-
-
-@pytest.mark.parametrize("name", ["classifier", "regressor", "scaler", "unfitted"])
-def test_a_file_from_before_it_had_the_version(name):
-    estimator = ESTIMATORS[name]()
-    state = {**vars(estimator)}
-    if "_solver" in state:
-        settings, t, memory = state["_solver"]
-        solver = SGD(memory[0], momentum=0.9) if name == "regressor" else Adam(memory[0])
-        solver.t, solver.memory = t, memory
-        state |= {"_network": estimator._network, "_solver": (settings, solver)}
-        assert isinstance(state["_network"], Network)
-    given = {**state}
-    loaded = type(estimator).__new__(type(estimator))
-    loaded.__setstate__(state)
-    assert state.keys() == given.keys()  # it is not changed
-    assert difference(freeze(vars(estimator)), freeze(vars(loaded))) is None
-
-
-@pytest.mark.parametrize("path", sorted(DATA.glob("saved_*.pkl")), ids=lambda path: path.stem)
-def test_files_of_all_releases_are_read(path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InconsistentVersionWarning)  # of scikit-learn's Pipeline
-        saved = pickle.loads(path.read_bytes())
-    expected = np.load(path.with_suffix(".npz"))
-    P = saved["classifier"].predict_proba(X[:20])
-    assert P.dtype == np.float32
-    assert_allclose(P, expected["classifier"], atol=1e-5)
-    assert_allclose(saved["regressor"].predict(X[:20]), expected["regressor"], rtol=1e-5, atol=1e-5)
-    for model in saved.values():
-        scaler, network = model
-        network.partial_fit(scaler.transform(X), y)
-        assert network.n_iter_ == 4
-
-
-def test_the_kept_files_are_written_only_when_the_script_is_run():
-    # pytest imports it in search of doctests.
-    files = sorted(DATA.glob("saved_*"))
-    before = [file.stat().st_mtime_ns for file in files]
-    assert before
-    runpy.run_path(str(DATA / "make_saved.py"))
-    assert [file.stat().st_mtime_ns for file in files] == before
-
-
-def test_there_is_a_file_of_this_release():
-    path = DATA / f"saved_{skcnn.__version__}.pkl"
-    assert path.exists(), "run tests/data/make_saved.py"

@@ -9,8 +9,9 @@ import pytest
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skcnn import ConvNetClassifier, _threads
-from skcnn._threads import threads
+from skcnn import ConvNetClassifier
+from skcnn._engine import threads as _threads
+from skcnn._engine.threads import threads
 
 
 def blas_threads():

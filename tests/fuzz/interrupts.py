@@ -19,7 +19,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 import skcnn
-from skcnn import ConvNetClassifier, ImageScaler, _threads
+from skcnn import ConvNetClassifier, ImageScaler
+from skcnn._engine import threads as _threads
 
 from .bad import TooLong, data, limited
 from .deep import difference, freeze

@@ -2,15 +2,15 @@
 
 T are the outputs of a network, an image a row. y are the targets as an estimator encodes them, and
 Y the same in the form of P: values, 0 or 1, or one-hot rows, in C order. The losses of images are
-averaged with the weights s. The attribute ``activation`` names the function from T to P for the
-compiled loops, ``figures`` is what is reported of an epoch, and ``what_to_scale`` goes into the
-error of a training that diverges.
+averaged with the weights s. The attribute ``activation`` names the function from T to P,
+``metrics`` is what is reported of an epoch, and ``divergence_hint`` goes into the error of a
+training that diverges.
 """
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
-BLOCK_VALUES = 2**18  # outputs whose losses are computed at a time, to save memory
+MAX_VALUES = 2**18  # outputs whose losses are computed at a time, to save memory
 
 
 def softmax(T):
@@ -29,12 +29,12 @@ class LogLoss:
     n_outputs : int
     """
 
-    figures = ("loss", "accuracy")
-    what_to_scale = "the images (ImageScaler)"
+    metrics = ("loss", "accuracy")
+    divergence_hint = "the images (ImageScaler)"
 
     def __init__(self, n_outputs):
         self.n_outputs = n_outputs
-        self.activation = "SIGMOID" if n_outputs == 1 else "SOFTMAX"
+        self.activation = "sigmoid" if n_outputs == 1 else "softmax"
 
     def targets(self, y, dtype):
         """Y: the indices themselves for one output, else one-hot rows."""
@@ -58,7 +58,7 @@ class LogLoss:
 
     def backward(self, T, Y, s):
         """dloss/dT = s * (P - Y), where s sums to one for the weighted mean; never clipped."""
-        P = expit(T) if self.activation == "SIGMOID" else softmax(T)
+        P = expit(T) if self.activation == "sigmoid" else softmax(T)
         return (P - Y) * s[:, np.newaxis]
 
     def reported(self, T, y):
@@ -78,9 +78,9 @@ class LogLoss:
         """Weighted means of the reported loss, in nats, and of accuracy."""
         right = self.most_probable(T) == y
         accuracy = np.average(right.reshape(len(y), -1).all(axis=1), weights=s)
-        size = max(1, BLOCK_VALUES // self.n_outputs)
-        blocks = [slice(start, start + size) for start in range(0, len(y), size)]
-        losses = np.concatenate([self.reported(T[rows], y[rows]) for rows in blocks])
+        size = max(1, MAX_VALUES // self.n_outputs)
+        slices = [slice(start, start + size) for start in range(0, len(y), size)]
+        losses = np.concatenate([self.reported(T[rows], y[rows]) for rows in slices])
         return float(np.average(losses, weights=s)), float(accuracy)
 
     def probabilities(self, T):
@@ -115,7 +115,7 @@ class LabelLogLoss(LogLoss):
 
     def __init__(self, n_outputs):
         super().__init__(n_outputs)
-        self.activation = "SIGMOID"
+        self.activation = "sigmoid"
 
     def targets(self, y, dtype):
         """Y: the labels themselves."""
@@ -146,9 +146,9 @@ class SquaredError:
     n_outputs : int
     """
 
-    activation = "IDENTITY"
-    figures = ("loss",)
-    what_to_scale = "y (TransformedTargetRegressor) and the images (ImageScaler)"
+    activation = "identity"
+    metrics = ("loss",)
+    divergence_hint = "y (TransformedTargetRegressor) and the images (ImageScaler)"
 
     def __init__(self, n_outputs):
         self.n_outputs = n_outputs

@@ -11,9 +11,8 @@ from math import prod
 
 import numpy as np
 
-from . import _layout
-from ._compilation import CompilationError
-from ._network import take_rows
+from . import plan as _layout
+from .jit import CompilationError
 
 # Images go through the convolution layers in groups of at most this size, about equal in a batch.
 GROUP = 16
@@ -46,7 +45,7 @@ def _go_without(reason):
 def _loops():
     """Return the module of the loops, or None where it cannot be imported."""
     try:
-        from . import _loops as module
+        from . import run as module
     except ModuleNotFoundError:
         return None
     except Exception as error:  # numba refuses to work with some versions of NumPy, for example
@@ -61,12 +60,16 @@ def is_available():
     return wanted and not _reasons and _loops() is not None
 
 
-def can_compute(network, dtype):
-    """Return whether the offsets within all pooling windows are exact in a float type."""
+def can_run(network, loss, dtype):
+    """Return whether compiled loops are available for a network.
+
+    The offsets within all pooling windows must be exact in the float type.
+    """
     largest = max(
-        layer.pool[0] * (layer.in_shape[1] + layer.kernel[1]) for layer in network.convolutions
+        layer.pooling.window[0] * (layer.in_shape[1] + layer.kernel_size[1])
+        for layer in network.group("filters")
     )
-    return largest <= 2 / np.finfo(dtype).eps
+    return is_available() and largest <= 2 / np.finfo(dtype).eps
 
 
 def as_rows(X, dtype):
@@ -83,7 +86,7 @@ def are_rows(X, dtype):
     return isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.carray
 
 
-class Packed:
+class PackedParameters:
     """What the workspaces of a network share: its tables, and the parameters in their layout.
 
     Parameters
@@ -125,7 +128,7 @@ class Packed:
         return self._unpacked_gradient
 
 
-class Workspace:
+class CompiledExecutor:
     """A network in compiled loops, with its memory.
 
     Parameters

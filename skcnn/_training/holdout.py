@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-BLOCK_VALUES = 2**18  # that are converted to float64 at a time
+MAX_VALUES = 2**18  # that are converted to float64 at a time
 
 
 def hold_out(X, y, s, fraction, key):
@@ -32,11 +32,11 @@ def hold_out(X, y, s, fraction, key):
     rows : ndarray of int
         In ascending order; empty where no class has two samples that differ.
     """
-    of_rows = hashes(X, key=key)
+    row_hashes = hashes(X, key=key)
     chosen = np.zeros(len(y), dtype=bool)
     for label in np.unique(y[s > 0]):
         rows = np.flatnonzero((y == label) & (s > 0))
-        distinct, which = np.unique(of_rows[rows], return_inverse=True)
+        distinct, which = np.unique(row_hashes[rows], return_inverse=True)
         weight = np.cumsum(np.bincount(which, weights=s[rows]))
         wanted = fraction * weight[-1] * (1 - 1e-9)  # as sums of weights are rounded
         enough = np.searchsorted(weight, wanted) + 1
@@ -46,7 +46,7 @@ def hold_out(X, y, s, fraction, key):
 
 def hashes(X, key=b""):
     """Return 64 bits for each row of X, the same for the same values of any dtype."""
-    digests, block_size = [], max(1, BLOCK_VALUES // X.shape[1])
+    digests, block_size = [], max(1, MAX_VALUES // X.shape[1])
     for start in range(0, X.shape[0], block_size):
         block = X[start : start + block_size]
         block = block.toarray() if hasattr(block, "toarray") else block

@@ -1,0 +1,1 @@
+"""How a network is trained: objective, solvers, schedules, epochs, and what follows each epoch."""
