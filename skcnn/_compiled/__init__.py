@@ -1,9 +1,9 @@
-"""Optional: a row of layers in loops that numba compiles, each kernel under its name in `skcnn._nn`.
+"""A row of layers in loops that numba compiles: twins of the kernels of `skcnn._nn`.
 
-It is imported without numba too, and then it can run nothing.
+They are optional: without numba this is imported too, and can run nothing.
 """
 
+from .availability import CompilationError
 from .executor import CompiledExecutor, PackedParameters, are_rows, can_run
-from .jit import CompilationError
 
 __all__ = ["CompilationError", "CompiledExecutor", "PackedParameters", "are_rows", "can_run"]

@@ -1,75 +1,19 @@
-"""Interface to the compiled loops: whether they are available, their tables and their memory.
-
-The loops stand in `skcnn._loops`, which is imported, and compiled or loaded from numba's cache,
-when the first network is computed. The environment variable ``SKCNN_FAST=0`` goes without.
-"""
-
-import os
-import warnings
-from functools import cache
-from math import prod
+"""Runs a network in compiled loops, with the interface of `skcnn._engine.executor`."""
 
 import numpy as np
 
-from . import plan as _layout
-from .jit import CompilationError
+from . import records
+from .availability import CompilationError, go_without, interpreter, is_available
+from .layout import CACHE_LINE, pack, unpack
+from .plan import can_plan, make_layout, make_plan
+from .records import LAYER, NETWORK, STAGE, Data, Network, table
 
-# Images go through the convolution layers in groups of at most this size, about equal in a batch.
-GROUP = 16
-
-# In a network of one layer without pooling they go through it one by one, and so many through the
-# dense layers together, so that weights are read once for all of them; where weights and gradient
-# exceed the cache, a whole group.
-TOGETHER = 4
-CACHE_BYTES = 2**18
-
-# The images that are converted at a time.
-CHUNK_BYTES = 2**21
-
-_reasons = []  # why there are no loops in this process
-
-
-def _go_without(reason):
-    """Use no loops from now on, and warn with the reason, once."""
-    _reasons.append(reason)
-    if len(_reasons) == 1:
-        warnings.warn(
-            f"numba is installed but cannot be used ({type(reason).__name__}: {reason}); skcnn "
-            "falls back to NumPy, which is slower. Install another version of numba, or set the "
-            "environment variable SKCNN_FAST=0 to use NumPy without this warning.",
-            RuntimeWarning,
-        )
-
-
-@cache
-def _loops():
-    """Return the module of the loops, or None where it cannot be imported."""
-    try:
-        from . import run as module
-    except ModuleNotFoundError:
-        return None
-    except Exception as error:  # numba refuses to work with some versions of NumPy, for example
-        _go_without(error)
-        return None
-    return module
-
-
-def is_available():
-    """Return whether compiled loops are available and not disabled."""
-    wanted = os.environ.get("SKCNN_FAST", "1") != "0"
-    return wanted and not _reasons and _loops() is not None
+MAX_BYTES = 2**21  # of images that are converted at a time
 
 
 def can_run(network, loss, dtype):
-    """Return whether compiled loops are available for a network.
-
-    The offsets within all pooling windows must be exact in the float type.
-    """
-    largest = max(
-        layer.pooling.window[0] * (layer.in_shape[1] + layer.kernel_size[1])
-        for layer in network.group("filters")
-    )
-    return is_available() and largest <= 2 / np.finfo(dtype).eps
+    """Return whether compiled loops are available for a network and its loss."""
+    return is_available() and can_plan(network, loss, dtype)
 
 
 def as_rows(X, dtype):
@@ -86,13 +30,24 @@ def are_rows(X, dtype):
     return isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.carray
 
 
+def aligned_zeros(size, dtype):
+    """Return an array of zeros that begins at a cache line.
+
+    Vectors across two lines take twice as long to load.
+    """
+    buffer = np.zeros(size + CACHE_LINE // dtype.itemsize, dtype)
+    start = -buffer.ctypes.data // buffer.itemsize % (CACHE_LINE // dtype.itemsize)
+    return buffer[start : start + size]
+
+
 class PackedParameters:
-    """What the workspaces of a network share: its tables, and the parameters in their layout.
+    """What the executors of a network share: its plan, and the parameters in the loops' layout.
 
     Parameters
     ----------
     network : Network
     parameters : Parameters
+    loss : Loss
     n_images : int
         Images of a batch.
 
@@ -102,120 +57,110 @@ class PackedParameters:
         Where the gradient of a batch is to be written, for `unpacked_gradient`.
     """
 
-    def __init__(self, network, parameters, n_images):
+    def __init__(self, network, parameters, loss, n_images):
         self.network, self.dtype = network, parameters.vector.dtype
-        n, m = _n_together(network, self.dtype, n_images)
-        a_row = _layout.a_row_of(network.convolutions[-1], m)
-        self.layout = _layout.Layout(network, parameters, a_row)
-        self.tables = _layout.tables_of(network, parameters, self.layout, n, m)
-        self.vector = _layout.aligned_zeros(self.layout.size, self.dtype)
-        self.pairs = self.layout.pairs(parameters.vector, self.vector)
+        self.layout = make_layout(network, parameters)
+        self.plan = make_plan(network, parameters, loss, self.layout, n_images)
+        self.vector = aligned_zeros(self.layout.size, self.dtype)
+        self.arrays = self.layout.arrays(parameters.vector, self.vector)
         self._unpacked_gradient = parameters.new_gradient()
         self.gradient = self.new_gradient()
-        self._gradient_pairs = self.layout.pairs(self._unpacked_gradient, self.gradient)
+        self._gradient_arrays = self.layout.arrays(self._unpacked_gradient, self.gradient)
 
     def pack(self):
         """Take over the parameters."""
-        _layout.pack(self.pairs)
+        pack(self.arrays)
 
     def new_gradient(self):
-        """Return memory for the gradient of a part of a batch."""
-        return _layout.aligned_zeros(self.layout.n_learnt, self.dtype)
+        """Return memory for the gradient of a micro-batch."""
+        return aligned_zeros(self.layout.n_learnt, self.dtype)
 
     def unpacked_gradient(self):
         """Return the gradient in the layout of `Parameters`, overwritten by the next call."""
-        _layout.unpack(self._gradient_pairs)
+        unpack(self._gradient_arrays)
         return self._unpacked_gradient
 
 
 class CompiledExecutor:
-    """A network in compiled loops, with its memory.
+    """Runs a network in compiled loops, and owns the memory.
 
     Parameters
     ----------
-    packed : Packed
+    packed : PackedParameters
         The network and its parameters, which are to be packed before each call.
     """
 
     def __init__(self, packed):
-        self._packed, loops = packed, _loops()
-        self._network, self._layout, self._dtype = packed.network, packed.layout, packed.dtype
+        self._packed, self._n_values = packed, packed.network.n_values
+        self._n_outputs, self._dtype = packed.network.n_outputs, packed.dtype
         self._nothing = np.empty((0, 0), self._dtype)
-        self._m = packed.tables.sizes["m"]
-        tables, activation = packed.tables, getattr(loops, packed.network.loss.activation)
-        self._in_loops = loops.Network(
-            _table(loops.SIZES, [{**tables.sizes, "activation": activation}]),
-            _table(loops.CONVOLUTION, tables.convolutions),
-            _table(loops.DENSE, tables.denses),
-            tables.offsets,
-            tables.reversal,
-            tables.fills,
+        plan = packed.plan
+        self._group_size = plan.stages[0]["group_size"]
+        self._network = Network(
+            table(NETWORK, [plan.sizes]),
+            table(STAGE, plan.stages),
+            table(LAYER, plan.layers),
+            plan.offsets,
+            plan.reversal,
+            plan.fills,
             packed.vector,
             packed.gradient,
-            _layout.aligned_zeros(tables.scratch_size, self._dtype),
+            aligned_zeros(plan.scratch_size, self._dtype),
         )
 
     def outputs(self, X):
         """Return T, an array (n, n_outputs), for n images."""
-        T = np.empty((X.shape[0], self._network.n_outputs), self._dtype)
-        nothing = self._nothing
-        self._visit(self._in_loops, _loops().OUTPUTS, X, nothing, nothing.ravel(), nothing, T)
+        T, nothing = np.empty((X.shape[0], self._n_outputs), self._dtype), self._nothing
+        data = Data(X, nothing, nothing.ravel(), np.arange(0), nothing)
+        self._visit(self._network, data, T, records.OUTPUTS)
         return T
 
-    def gradient(self, X, Y, s, keep, T, out):
+    def gradient(self, batch, T, out):
         """Write the outputs into T, and the gradient of the weighted loss, without penalty."""
-        network = self._in_loops._replace(gradient=out)
-        self._visit(network, _loops().GRADIENT, X, Y, s, self._layout.padded_inputs(keep), T)
+        data = Data(batch.X, batch.Y, batch.s, np.arange(0), self._mask(batch.dropout_mask))
+        self._visit(self._network._replace(gradient=out), data, T, records.GRADIENT)
 
-    def _visit(self, network, rule, X, Y, s, keep, T):
-        """Call the loops with all images in one batch, some of which are converted at a time."""
-        chunk = CHUNK_BYTES // (self._network.n_values * self._dtype.itemsize)
-        size = max(1, chunk // self._m) * self._m  # a group that is not full takes as long
+    def _visit(self, network, data, T, rule):
+        """Call the loops for a batch, of which a part are converted at a time."""
+        size = MAX_BYTES // (self._n_values * self._dtype.itemsize)
+        # A group that is not full takes as long.
+        size = max(1, size // self._group_size) * self._group_size
         for start in range(0, len(T), size):
             rows = slice(start, start + size)
-            images = as_rows(X[rows], self._dtype)
-            data = _loops().Data(images, Y[rows], s[rows], np.arange(len(images)), keep[rows])
-            self._run(network, data, T[rows], rule, len(images), overwrite=start == 0)
+            X = as_rows(data.X[rows], self._dtype)
+            order, mask = np.arange(len(X)), data.dropout_mask[rows]
+            converted = Data(X, data.Y[rows], data.s[rows], order, mask)
+            self._run(network, converted, T[rows], len(X), rule, overwrite=start == 0)
 
-    def run_epoch(self, solver, X, Y, s, rows, keep, batch_size, alpha, eta):
-        """Take a step for every batch of some rows of the data, and return their outputs."""
-        if not are_rows(X, self._dtype):
-            X, Y, s = take_rows(X, rows), Y.take(rows, axis=0), s.take(rows)
-            rows = np.arange(len(rows))
-        data = _loops().Data(as_rows(X, self._dtype), Y, s, rows, self._layout.padded_inputs(keep))
-        T = np.empty((len(rows), self._network.n_outputs), self._dtype)
-        memory = np.zeros((len(solver.memory), self._layout.n_learnt), self._dtype)
-        pairs = []
+    def run_steps(self, solver, data, order, batch_size, alpha, eta):
+        """Take a step on each batch of the data in an order, and return their outputs.
+
+        ``data.X`` must be as `are_rows` says. See `skcnn._engine.executor.ArrayExecutor`.
+        """
+        mask = self._mask(data.dropout_mask)
+        data = Data(as_rows(data.X, self._dtype), data.Y, data.s, order, mask)
+        T = np.empty((len(order), self._n_outputs), self._dtype)
+        memory = np.zeros((len(solver.memory), self._packed.layout.n_learnt), self._dtype)
+        arrays = []
         for row, packed_row in zip(solver.memory, memory):
-            pairs += self._layout.pairs(row, packed_row)
-        _layout.pack(pairs)
-        steps = alpha, eta, solver.constants, memory, solver.t
-        rule = getattr(_loops(), solver.rule)
-        solver.t = self._run(self._in_loops, data, T, rule, batch_size, steps=steps)
-        _layout.unpack(self._packed.pairs + pairs)
+            arrays += self._packed.layout.arrays(row, packed_row)
+        pack(arrays)
+        state = eta, solver.constants, memory, solver.t
+        rule = getattr(records, solver.rule)
+        solver.t = self._run(self._network, data, T, batch_size, rule, alpha=alpha, state=state)
+        unpack(self._packed.arrays + arrays)
         return T
 
-    def _run(self, network, data, T, rule, batch_size, overwrite=True, steps=None):
+    def _mask(self, mask):
+        """Return a dropout mask in the loops' layout; without dropout, one of no columns."""
+        return self._nothing if mask is None else self._packed.layout.padded_mask(mask)
+
+    def _run(self, network, data, T, batch_size, rule, overwrite=True, alpha=0.0, state=None):
         """Call the loops; where they cannot be compiled, none are used from now on."""
-        steps = steps or (0.0, 0.0, (0.0, 0.0, 0.0), self._nothing, 0)
+        state = state or (0.0, (0.0, 0.0, 0.0), self._nothing, 0)
         try:
-            return _loops().run(network, data, T, batch_size, overwrite, rule, *steps)
+            run = interpreter().run
+            return run(network, data, T, batch_size, rule, overwrite, alpha, state)
         except CompilationError as failure:
-            _go_without(failure.__cause__)
+            go_without(failure.__cause__)
             raise
-
-
-def _n_together(network, dtype, n_images):
-    """Return how many images' activations are kept at a time, and the size of a group."""
-    if len(network.convolutions) > 1 or prod(network.convolutions[0].pool) > 1:
-        n_groups = -(-n_images // GROUP)
-        n = -(-n_images // n_groups)  # a group that is not full takes as long
-        return n, n
-    of_weights = 2 * sum(layer.work for layer in network.denses) * dtype.itemsize
-    return min(n_images, GROUP if of_weights > CACHE_BYTES else TOGETHER), 1
-
-
-def _table(dtype, rows):
-    """Return a table of records, for rows that are dicts."""
-    records = np.array([tuple(row[name] for name in dtype.names) for row in rows], dtype)
-    return records.view(np.recarray)

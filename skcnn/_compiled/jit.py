@@ -1,15 +1,55 @@
-"""Functions that a just-in-time compiler compiles, and the faults of its cache."""
+"""How functions are compiled: numba's options, its cache, and the faults of that.
 
+numba's cache is that of the file of the function that Python calls, and holds for as long as that
+file is unchanged, whatever changes elsewhere. So the function is given a hash of all files of this
+folder in its closure, which is part of the cache's key: an edit of any kernel compiles it again.
+"""
+
+import hashlib
 import warnings
+from functools import cache, partial
+from pathlib import Path
+
+from numba import config, njit
+
+from .availability import CompilationError
+
+# Sums may be reordered, without which they are not vectors; NaN and infinity stay what they are,
+# so that a training that diverges is noticed. Nothing is allocated here, so references need not be
+# counted: counting them took a third of the time of a step on one image.
+OPTIONS = {
+    "nogil": True,
+    "_nrt": False,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+}
+# All functions become part of the one that Python calls, by LLVM or, with `inlined`, by numba.
+# One that stayed a function in the machine code would be compiled twice, by itself and again with
+# its caller. The process that compiles would run the first version, a process that loads from the
+# cache the second, and their sums would differ in the last bit.
+inner = njit(forceinline=True, **OPTIONS)
+# numba optimises a function by itself, and again in each one that calls it. So what is large and
+# called from one place is inlined by numba, before LLVM, and so is what returns a view.
+inlined = njit(inline="always", **OPTIONS)
 
 _faults: list[Exception] = []  # of the cache, found in this process
 
 
-class CompilationError(Exception):
-    """A function cannot be compiled, for the reason that is the cause; nothing was computed."""
+@cache
+def hash_of_sources():
+    """Return a number that changes with any file of this folder."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest()[:7], "big")  # what fits into an integer of numba
 
 
-class Compiled:
+def outer(function):
+    """Compile what Python calls; `hash_of_sources` is to be in its closure."""
+    return function if config.DISABLE_JIT else CachedFunction(function, partial(njit, **OPTIONS))
+
+
+class CachedFunction:
     """A function that Python calls: compiled once and for all, if numba's cache can keep it.
 
     If the cache fails, a warning is given once a process, and the function is compiled without it.

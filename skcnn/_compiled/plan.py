@@ -1,4 +1,9 @@
-"""The layout of a network in the compiled loops: its parameters, its memory and its tables."""
+"""The plan of a network for the compiled loops: a record for each layer, and all memory.
+
+A group of images has a region of the scratch for what the forward pass leaves for the backward
+pass. The output of a convolution layer is written into the padding of the next one's input, and
+the gradient of the input is where the layer before finds that of its output.
+"""
 
 from itertools import pairwise
 from math import prod
@@ -6,296 +11,282 @@ from typing import NamedTuple
 
 import numpy as np
 
-CACHE_LINE = 64  # bytes
-FILTERS = 4  # that are computed together
-TAPS = 9  # that are computed together; a filter is filled up to a multiple
+from .._nn.convolution import Convolution, padding
+from .._nn.dense import Dense
+from .._nn.dropout import Dropout
+from .layout import FILTERS, TAPS, Allocator, Layout, spread
+from .records import (
+    AVERAGE_POOLING,
+    CONVOLUTION,
+    DENSE,
+    DROPOUT,
+    IDENTITY,
+    IMAGES,
+    IN_PLACE,
+    MAX_POOLING,
+    NO_POOLING,
+    ONE_IMAGE,
+    PREFETCH,
+    SIGMOID,
+    SOFTMAX,
+    TO_ROWS,
+)
+
+ACTIVATIONS = {"sigmoid": SIGMOID, "softmax": SOFTMAX, "identity": IDENTITY}
+POOLINGS = {"max": MAX_POOLING, "average": AVERAGE_POOLING}
+
+# Images go through the convolution layers in groups of at most this size, about equal in a batch.
+GROUP_SIZE = 16
+
+# Of `skcnn._compiled.one_image`: so many images go through the dense layers together, so that
+# weights are read once for all of them; where weights and gradient exceed the cache, a whole group.
+MIN_TOGETHER = 4
+CACHE_BYTES = 2**18
 
 
-class Layout:
-    """The layout of the parameters.
+def can_plan(network, loss, dtype):
+    """Return whether there are loops for all layers of a network, and for its loss.
 
-    What is learnt comes first: intercepts, filters, dense weights. Each array begins at a cache
-    line. The taps of a filter stand channel by channel, so that three in a row lie side by side in
-    an image; they are filled up with zeros to a multiple of nine, and those that are never computed
-    follow. Where one loop goes over all rows of an image, the rows of A are longer than the image;
-    so are those of the first dense layer's weights, with zeros at their ends.
-
-    Parameters
-    ----------
-    network : Network
-    parameters : Parameters
-    a_row : int
-        Length of the rows of A.
-
-    Attributes
-    ----------
-    starts : list of pairs of int
-        Where the weights and the intercepts of each layer begin.
-    n_intercepts, n_small, n_learnt, size : int
-        Where what is learnt of the intercepts ends, of the filters, and of the dense weights; and
-        the length of the whole vector.
-    a_row : int
-        Length of a row of the last A.
-    n_in : list of int
-        Number of inputs of each dense layer.
-    filters : list of Filters
-        The layout of the filters of each convolution layer.
+    The offsets within all pooling windows must be exact in the float type.
     """
-
-    def __init__(self, network, parameters, a_row):
-        self._parameters = parameters
-        self._width, self.a_row = network.convolutions[-1].out_shape[1], a_row
-        self.filters = [Filters(layer) for layer in network.convolutions]
-        self.n_in = [layer.n_in for layer in network.denses]
-        self.n_in[0] = self.n_in[0] // self._width * a_row
-        rows = [filters.size for filters in self.filters] + self.n_in
-        place, ends = Allocator(parameters.vector.dtype), []
-        self.starts = [[0, 0] for _ in network.layers]
-        for learnt in (True, False):
-            for m, kind in ((1, None), (0, "filters"), (0, "dense")):
-                for k, layer in enumerate(network.layers):
-                    if parameters.learnt[k][m] is learnt and kind in (None, layer.kind):
-                        (n_rows,) = layer.shapes[1]
-                        self.starts[k][m] = place(n_rows * (rows[k] if m == 0 else 1))
-                ends.append(place.end)
-        self.n_intercepts, self.n_small, self.n_learnt, *_, self.size = ends
-
-    def pairs(self, vector, packed):
-        """Return each array in a vector of `Parameters` and in one of this layout.
-
-        Filters are rows of taps, in another order in the one than in the other.
-        """
-        pairs = []
-        for k, arrays in enumerate(self._parameters.views(vector)):
-            for array, start in zip(arrays, self.starts[k]):
-                if array is None:
-                    continue
-                row = width = 1
-                taps = columns = slice(None)
-                if array.ndim == 4:
-                    filters = self.filters[k]
-                    taps, columns = filters.taps, filters.columns
-                    row, width = filters.size, len(taps)
-                elif array.ndim == 2 and k == len(self.filters):
-                    row, width = self.a_row, self._width
-                    columns = slice(width)
-                rows = array.reshape(-1, width, copy=False)
-                packed_rows = packed[start : start + len(rows) * row].reshape(-1, row)
-                pairs.append((rows, taps, packed_rows, columns))
-        return pairs
-
-    def padded_inputs(self, keep):
-        """Return inputs of the dense layers, (n, n_inputs) or none, in this layout."""
-        if self.a_row == self._width or not keep.size:
-            return keep.astype(self._parameters.vector.dtype, copy=False)  # `KEEP_ALL` is float64
-        n, n_in = len(keep), self.n_in[0] // self.a_row * self._width
-        first = np.zeros((n, self.n_in[0] // self.a_row, self.a_row), keep.dtype)
-        first[..., : self._width] = keep[:, :n_in].reshape(n, -1, self._width)
-        return np.hstack([first.reshape(n, -1), keep[:, n_in:]])
+    kinds = {type(layer) for layer in network.layers}
+    largest = max(
+        layer.pooling.window[0] * (layer.in_shape[1] + layer.kernel_size[1])
+        for layer in network.group("filters")
+    )
+    are_exact = largest <= 2 / np.finfo(dtype).eps
+    return are_exact and kinds <= {Convolution, Dense, Dropout} and loss.activation in ACTIVATIONS
 
 
-def pack(pairs):
-    """Copy the arrays of `Layout.pairs` from a vector of `Parameters`."""
-    for rows, taps, packed_rows, columns in pairs:
-        packed_rows[:, columns] = rows[:, taps]
-
-
-def unpack(pairs):
-    """Copy the arrays of `Layout.pairs` to a vector of `Parameters`."""
-    for rows, taps, packed_rows, columns in pairs:
-        rows[:, taps] = packed_rows[:, columns]
-
-
-class Filters:
-    """The layout of the filters of a convolution layer, a filter in a row.
-
-    Attributes
-    ----------
-    taps, columns : ndarrays of int
-        The taps as they stand in W, and in which column each is.
-    n_live, n_taps, size : int
-        Number of taps that are computed, the same filled up, and length of a row.
-    """
-
-    def __init__(self, layer):
-        taps = np.arange(layer.fan_in)
-        live = layer.live(taps.reshape(1, *layer.shapes[0][1:]))[0].transpose(2, 0, 1).ravel()
-        self.taps = np.append(live, np.setdiff1d(taps, live))
-        self.n_live, n_fill = live.size, -live.size % TAPS
-        self.n_taps, self.size = live.size + n_fill, taps.size + n_fill
-        self.columns = np.where(taps < live.size, taps, taps + n_fill)
-
-
-class Allocator:
-    """Divides memory into arrays that begin at cache lines."""
-
-    def __init__(self, dtype):
-        self._line = CACHE_LINE // dtype.itemsize
-        self.end = 0
-
-    def __call__(self, size):
-        """Return where an array of ``size`` elements begins."""
-        start = self.end
-        self.end += size + -size % self._line
-        return start
-
-
-def aligned_zeros(size, dtype):
-    """Return an array of zeros that begins at a cache line.
-
-    Vectors across two lines take twice as long to load.
-    """
-    buffer = np.zeros(size + CACHE_LINE // dtype.itemsize, dtype)
-    start = -buffer.ctypes.data // buffer.itemsize % (CACHE_LINE // dtype.itemsize)
-    return buffer[start : start + size]
-
-
-def spread(size):
-    """Return how far apart arrays of a size are to begin where four are written side by side.
-
-    A processor takes a load for one that waits for an earlier store where their addresses differ by
-    nearly a multiple of 4 KiB. Without this, the gradient of a layer's input took twice as long for
-    images of 8 x 8 pixels.
-    """
-    period, least = 512, 32  # 4 KiB of float64; of float32, half of that is the period
-    while any(not least <= k * size % period <= period - least for k in range(1, FILTERS)):
-        size += 16  # a cache line, or two
-    return size
-
-
-def a_row_of(layer, m):
-    """Return the number of pixels in a row of A, and between rows where one run goes over all."""
-    _, W, _ = layer.in_shape
-    return W + layer.kernel[1] - 1 if m == 1 and prod(layer.pool) == 1 else layer.out_shape[1]
-
-
-def offsets_of(layer, row, m):
-    """Return the offsets from a pixel to the input of each tap, for filters and filters reversed.
-
-    The order is channel by channel; both are filled up to a multiple of nine.
-    """
-    (H, _, C), kernel = layer.in_shape, layer.kernel
-    channel = (H + kernel[0] - 1) * row
-    of_both = []
-    for n_channels in (C, layer.n_filters):
-        c, u, v = np.indices((n_channels, *kernel)).reshape(3, -1)
-        offsets = c * channel + u * row + v * m
-        of_both.append(np.append(offsets, np.zeros(-len(offsets) % TAPS)).astype(np.uintp))
-    return of_both
-
-
-def reversal_of(layer, filters, start):
-    """Return where each weight of the filters reversed is in the vector, -1 to fill up.
-
-    They are rows, one for each channel, with the taps of all filters, see `offsets_of`.
-    """
-    F, C, (height, width) = layer.n_filters, layer.in_shape[2], layer.kernel
-    c, f, u, v = np.indices((C, F, height, width)).reshape(4, C, -1)
-    columns = (c * height + height - 1 - u) * width + width - 1 - v
-    indices = start + f * filters.size + columns
-    return np.pad(indices, ((0, 0), (0, -indices.shape[1] % TAPS)), constant_values=-1)
-
-
-class Tables(NamedTuple):
-    """The tables of a network for `skcnn._loops`, where their entries are explained."""
+class Plan(NamedTuple):
+    """What `skcnn._compiled.records.Network` needs, but for the arrays of parameters."""
 
     sizes: dict
-    convolutions: list
-    denses: list
+    stages: list
+    layers: list
     offsets: np.ndarray
     reversal: np.ndarray
     fills: np.ndarray
     scratch_size: int
 
 
-def tables_of(network, parameters, layout, n, m):
-    """Return the tables of a network, for n images whose activations are kept, in groups of m."""
-    convolutions, denses, offsets, reversal, fills = [], [], [], [], []
-    n_offsets = n_reversed = column = 0
-    for k, layer in enumerate(network.convolutions):
-        filters, (W, b) = layout.filters[k], layout.starts[k]
-        record = sizes_of(layer, m, a_row=layout.a_row if layer is network.convolutions[-1] else 0)
-        record.update(filters=W, filters_row=filters.size, n_taps=filters.n_taps, taps=n_offsets)
-        record.update(b=b, learns_b=parameters.learnt[k][1], reversed=n_reversed)
-        of_filters, of_reversed = offsets_of(layer, record["row"], m)
-        record.update(reversed_taps=n_offsets + len(of_filters), n_reversed=len(of_reversed))
-        offsets += [of_filters, of_reversed]
-        n_offsets += len(of_filters) + len(of_reversed)
-        if k > 0:
-            reversal.append(reversal_of(layer, filters, W).ravel())
-            n_reversed += len(reversal[-1])
-        if parameters.learnt[k][0]:
-            rows = W + filters.size * np.arange(layer.n_filters)
-            fills.append(np.add.outer(rows, np.arange(filters.n_live, filters.n_taps)).ravel())
-        convolutions.append(record)
-    for k, layer in enumerate(network.denses):
-        n_in, outputs = layout.n_in[k], column + layout.n_in[k]
-        (V, c), (learns_V, learns_c) = (
-            pairs[len(convolutions) + k] for pairs in (layout.starts, parameters.learnt)
-        )
-        record = dict(n_in=n_in, n_out=layer.n_outputs, V=V, c=c, inputs=column, outputs=outputs)
-        denses.append({**record, "learns_V": learns_V, "learns_c": learns_c})
-        column = outputs
-    sizes = dict(m=m, n_together=n, learns_filters=parameters.learnt[0][0])
-    sizes.update(n_zeroed=layout.n_small, n_intercepts=layout.n_intercepts)
-    row = column + network.n_outputs
-    scratch_size = _allocate(sizes, convolutions, row, n_reversed, parameters.vector.dtype)
-    arrays = (
-        np.concatenate([np.empty(0, dtype), *parts])
-        for parts, dtype in ((offsets, np.uintp), (reversal, np.intp), (fills, np.intp))
-    )
-    return Tables(sizes, convolutions, denses, *arrays, scratch_size)
+def is_one_image(network):
+    """Return whether images are to go through a network one by one."""
+    first = network.layers[0]
+    return len(network.group("filters")) == 1 and first.pooling.is_identity
 
 
-def sizes_of(layer, m, a_row):
-    """Return the sizes of a convolution layer; ``a_row`` is 0 unless it is the last one."""
-    (H, W, C), (height, width), (p, q) = layer.in_shape, layer.kernel, layer.pool
-    row = (W + width - 1) * m
-    channel, da_row = (H + height - 1) * row, max(W // q, a_row) * m
-    rows, one_run = (H, W * m), (1, H * row)  # over the pixels between the rows too
-    relu_runs, relu_length = one_run if a_row * m == row else rows
-    n_runs, length = one_run if m == 1 else rows
-    record = dict(H=H, W=W, C=C, F=layer.n_filters, p=p, q=q, m=m, row=row, channel=channel)
-    record.update(n_runs=n_runs, length=length, relu_runs=relu_runs, relu_length=relu_length)
-    record.update(corner=height // 2 * row + width // 2 * m)
-    record.update(dZ_corner=(height - 1) // 2 * row + (width - 1) // 2 * m)
-    record.update(X_size=C * channel + (width - 1) * m)  # one run goes beyond the last row
-    record.update(Z_channel=spread(H * row), dA_row=da_row, dA_channel=H // p * da_row)
-    return record
+def make_layout(network, parameters):
+    """Return the layout of the parameters of a network."""
+    first = network.layers[0]
+    width = first.in_shape[1]
+    rows = (width, width + first.kernel_size[1] - 1) if is_one_image(network) else (1, 1)
+    return Layout(network, parameters, rows)
 
 
-def _allocate(sizes, convolutions, row, n_reversed, dtype):
-    """Add to the sizes where arrays begin in the scratch, and return its length.
-
-    Each group of images has a region for what the forward pass leaves for the backward pass. The
-    output of a layer is written into the padding of the next one.
-    """
-    m, n, last = sizes["m"], sizes["n_together"], convolutions[-1]
-    region, place = Allocator(dtype), Allocator(dtype)
-    for record in convolutions:
-        if record is not last:  # it is the dX of the next layer
-            record["dA_channel"] = spread(record["dA_channel"])
-        size = record["F"] * record["dA_channel"]
-        record["X"] = region(record["X_size"])
-        record["winners"] = region(size if record["p"] * record["q"] > 1 else 0)
-        record["dA"] = region(row if record is last and m == 1 else size)
-    for record, after in pairwise(convolutions):
-        record.update(A=after["X"] + after["corner"])
-        record.update(A_row=after["row"], A_channel=after["channel"])
-        after.update(dX=record["dA"], dX_row=record["dA_row"], dX_channel=record["dA_channel"])
-    last["A"] = region(row if m == 1 else last["F"] * last["dA_channel"])
-    last.update(A_row=last["dA_row"], A_channel=last["dA_channel"])
-    convolutions[0].update(dX=0, dX_row=0, dX_channel=0)
-    place(-(-n // m) * region.end)
-    if m == 1:  # an image's output of the last layer is where the dense layers find it
-        sizes.update(A=last["A"], dA=last["dA"], row=region.end)
+def make_plan(network, parameters, loss, layout, n_images):
+    """Return the plan of a network for batches of at most n images."""
+    if is_one_image(network):
+        weights = sum(layer.n_multiplications for layer in network.group("dense"))
+        exceed_cache = 2 * weights * parameters.vector.itemsize > CACHE_BYTES
+        n = min(n_images, GROUP_SIZE if exceed_cache else MIN_TOGETHER)
+        planner = _Planner(network, parameters, layout, n, group_size=1)
+        stages = planner.one_image()
     else:
-        sizes.update(A=place(n * row), dA=place(n * row), row=row)
-    Z = place(FILTERS * max(record["Z_channel"] for record in convolutions))
-    best = place(5 * max(record["W"] * m for record in convolutions))
-    sizes.update(region=region.end, reversed=place(n_reversed))
-    for record in convolutions:
-        n_filters = record["F"] if record["dX_channel"] else min(record["F"], FILTERS)
-        dZ = place(n_filters * record["channel"] + record["row"])
-        record.update(Z=Z, best=best, dZ=dZ, reversed=sizes["reversed"] + record["reversed"])
-    return place.end
+        n = -(-n_images // -(-n_images // GROUP_SIZE))  # a group that is not full takes as long
+        planner = _Planner(network, parameters, layout, n, group_size=n)
+        stages = planner.groups()
+    return planner.plan(stages, loss)
+
+
+class _Planner:
+    """Makes the records of a network, and divides the scratch.
+
+    Parameters
+    ----------
+    n, group_size : int
+        Number of images in memory, and of a group.
+    """
+
+    def __init__(self, network, parameters, layout, n, group_size):
+        self._layers = [*enumerate(network.layers)]
+        self._learnt, self._layout = parameters.learnt, layout
+        self._n, self._m, self._dtype = n, group_size, parameters.vector.dtype
+        self._n_columns = sum(layout.n_in.values()) + network.n_outputs
+        self._region, self._scratch = Allocator(self._dtype), Allocator(self._dtype)
+        self._records, self._offsets, self._reversal, self._fills = [], [], [], []
+        self._reversed = 0  # where the filters reversed begin
+
+    def one_image(self):
+        """Plan a convolution layer whose output is an image's row of the dense layers."""
+        image = self._add(0, ONE_IMAGE)
+        record, region = self._add_filters(*self._layers[0]), self._region
+        A, dA, size = region(self._n_columns), region(self._n_columns), record["H"] * record["row"]
+        record.update(X=region(record["X_size"]), A=A, dA=dA, Z=A, pooling=IN_PLACE, keeps_Z=True)
+        record.update(A_channel=size, dA_channel=size, dZ_channel=size, Z_channel=size)
+        record.update(dZ_origin=0)
+        self._read_images(image, record)
+        self._add(0, PREFETCH, n_prefetches=3 * -(-record["F"] // FILTERS))
+        self._scratch(self._n * region.end)
+        self._add_rows(A, dA, stride=region.end)
+        return [(0, 3, 1), (3, len(self._records), self._n)]
+
+    def groups(self):
+        """Plan convolution layers through which a group of images goes, and a copy to rows."""
+        region = self._region
+        images = self._add(0, IMAGES)
+        filters = [(k, layer) for k, layer in self._layers if layer.group == "filters"]
+        records = [self._add_filters(k, layer) for k, layer in filters]
+        *others, last = records
+        for record in others:  # whose dA is the dX of the next layer
+            record["dA_channel"] = spread(record["dA_channel"])
+        for record in records:
+            size = record["F"] * record["dA_channel"]
+            record.update(X=region(record["X_size"]), dA=region(size))
+            if record["pooling"] == MAX_POOLING:
+                record.update(argmax=region(size))
+            elif record["pooling"] == AVERAGE_POOLING:
+                record.update(keeps_Z=True, Z=region(record["F"] * record["Z_channel"]))
+        for record, after in pairwise(records):
+            A, names = after["X"] + after["origin"], ("row", "channel")
+            record.update({f"A_{name}": after[name] for name in names}, A=A)
+            after.update({f"dX_{name}": record[f"dA_{name}"] for name in names}, dX=record["dA"])
+        last.update(A=region(last["F"] * last["dA_channel"]))
+        last.update(A_row=last["dA_row"], A_channel=last["dA_channel"])
+        self._read_images(images, records[0])
+        self._scratch(-(-self._n // self._m) * region.end)
+        rows = [self._scratch(self._n * self._n_columns) for _ in range(2)]
+        to_rows = self._add(len(filters), TO_ROWS, n_in=prod(filters[-1][1].out_shape))
+        to_rows.update(X=last["A"], dX=last["dA"], A=rows[0], dA=rows[1], A_row=self._n_columns)
+        self._share(records)
+        self._add_rows(*rows, stride=self._n_columns)
+        return [(0, len(records) + 2, self._m), (len(records) + 2, len(self._records), self._n)]
+
+    def plan(self, stages, loss):
+        """Return the plan, once all records are made."""
+        layout, last = self._layout, self._records[-1]
+        learns = [record["learns"] for record in self._records]
+        sizes = dict(n_together=self._n, T=last["A"], dT=last["dA"], row=last["stride"])
+        sizes.update(first_learnt=learns.index(True) if any(learns) else len(learns))
+        sizes.update(n_zeroed=layout.n_zeroed, n_intercepts=layout.n_intercepts)
+        sizes.update(activation=ACTIVATIONS[loss.activation], reversed=self._reversed)
+        arrays = (
+            np.concatenate([np.empty(0, dtype), *parts]).astype(dtype)
+            for parts, dtype in (
+                (self._offsets, np.uintp),
+                (self._reversal, np.intp),
+                (self._fills, np.intp),
+            )
+        )
+        names = ("first", "last", "group_size")
+        stages = [dict(zip(names, numbers)) for numbers in stages]
+        for record in self._records:
+            record.setdefault("stride", self._region.end)
+        return Plan(sizes, stages, self._records, *arrays, self._scratch.end)
+
+    def _add(self, k, kind, **numbers):
+        """Add the record of something that is, or comes just before, layer k."""
+        learns_before = any(self._learnt[:k])
+        record = dict(kind=kind, group_size=self._m, has_dX=learns_before, learns=False, **numbers)
+        self._records.append(record)
+        return record
+
+    def _add_layer(self, k, kind, **numbers):
+        """Add the record of layer k, with its parameters."""
+        record = self._add(k, kind, **numbers)
+        record["learns"] = bool(self._learnt[k])
+        for name, start in self._layout.starts[k].items():
+            record.update({name: start, f"learns_{name}": name in self._learnt[k]})
+        return record
+
+    def _read_images(self, images, record):
+        """Let a record of images write where that of the first convolution layer reads."""
+        names = ("H", "W", "C", "row", "channel", "origin")
+        images.update({name: record[name] for name in names}, A=record["X"])
+
+    def _add_filters(self, k, layer):
+        """Add the record of convolution layer k, with its filters and taps."""
+        filters = self._layout.filters[k]
+        sizes = convolution_sizes(layer, self._m)
+        record = self._add_layer(k, CONVOLUTION, filters_row=filters.size, n_taps=filters.n_taps)
+        record.update(filters=record["W"])  # W is also the width of an image
+        record.update(sizes, taps=sum(map(len, self._offsets)))
+        self._offsets.append(tap_offsets(layer, layer.in_shape[2], record["row"], self._m))
+        if record["has_dX"]:
+            record.update(reversed_taps=sum(map(len, self._offsets)))
+            self._offsets.append(tap_offsets(layer, layer.n_filters, record["row"], self._m))
+            indices = reversal(layer, filters, record["filters"])
+            record.update(n_reversed=indices.shape[1], reversed=sum(map(len, self._reversal)))
+            self._reversal.append(indices.ravel())
+        if record["learns_W"]:
+            rows = record["filters"] + filters.size * np.arange(layer.n_filters)
+            fills = np.add.outer(rows, np.arange(filters.n_effective, filters.n_taps))
+            self._fills.append(fills.ravel())
+        return record
+
+    def _share(self, records):
+        """Allocate what one convolution layer uses after the other."""
+        Z = self._scratch(FILTERS * max(record["Z_channel"] for record in records))
+        pool_buffers = self._scratch(5 * max(record["W"] * self._m for record in records))
+        self._reversed = self._scratch(sum(map(len, self._reversal)))
+        for record in records:
+            n_filters = record["F"] if record["has_dX"] else min(record["F"], FILTERS)
+            dZ = self._scratch(n_filters * record["channel"] + record["row"])
+            record.update(pool_buffers=pool_buffers, dZ=dZ, Z=record.get("Z", Z))
+            record.update(reversed=self._reversed + record.get("reversed", 0))
+
+    def _add_rows(self, A, dA, stride):
+        """Add the dense layers and those of dropout, whose arrays follow one another in a row."""
+        column = 0
+        for k, layer in self._layers:
+            place = dict(stride=stride, X=A + column, dX=dA + column)
+            if isinstance(layer, Dropout):
+                n_in = self._layout.n_in[k + 1]
+                self._add(k, DROPOUT, **place, n_in=n_in, mask_column=column)
+            elif isinstance(layer, Dense):
+                n_in = self._layout.n_in[k]
+                column += n_in
+                place.update(A=A + column, dA=dA + column, relu=not layer.is_output)
+                self._add_layer(k, DENSE, **place, n_in=n_in, n_out=layer.n_out)
+
+
+def convolution_sizes(layer, m):
+    """Return the sizes of a convolution layer and of its arrays for m images."""
+    (H, W, C), (height, width), (p, q) = layer.in_shape, layer.kernel_size, layer.pooling.window
+    row = (W + width - 1) * m
+    channel, dA_row = (H + height - 1) * row, W // q * m
+    (above, below), (left, right) = padding(height), padding(width)
+    # With one image, one run goes over the pixels between the rows too.
+    n_runs, length = (1, H * row) if m == 1 else (H, W * m)
+    pooling = NO_POOLING if layer.pooling.is_identity else POOLINGS[layer.pooling.name]
+    return dict(
+        **dict(H=H, W=W, C=C, F=layer.n_filters, p=p, q=q, pooling=pooling),
+        **dict(row=row, channel=channel, n_runs=n_runs, length=length),
+        **dict(dZ_channel=channel),
+        **dict(origin=above * row + left * m, dZ_origin=below * row + right * m),
+        **dict(X_size=C * channel + (width - 1) * m),  # one run goes beyond the last row
+        **dict(Z_channel=spread(H * row), dA_row=dA_row, dA_channel=H // p * dA_row),
+    )
+
+
+def tap_offsets(layer, n_channels, row, m):
+    """Return the offsets from a pixel to the input of each tap, channel by channel.
+
+    They are filled up to a multiple of nine.
+    """
+    (height, width), (H, *_) = layer.kernel_size, layer.in_shape
+    c, u, v = np.indices((n_channels, height, width)).reshape(3, -1)
+    offsets = c * (H + height - 1) * row + u * row + v * m
+    return np.pad(offsets, (0, -len(offsets) % TAPS))
+
+
+def reversal(layer, filters, start):
+    """Return where each weight of the filters reversed is in the vector, -1 to fill up.
+
+    They are rows, one for each channel, with the taps of all filters, see `tap_offsets`.
+    """
+    F, C, (height, width) = layer.n_filters, layer.in_shape[2], layer.kernel_size
+    c, f, u, v = np.indices((C, F, height, width)).reshape(4, C, -1)
+    columns = (c * height + height - 1 - u) * width + width - 1 - v
+    indices = start + f * filters.size + columns
+    return np.pad(indices, ((0, 0), (0, -indices.shape[1] % TAPS)), constant_values=-1)
