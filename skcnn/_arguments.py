@@ -5,9 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from ._images import is_whole_number
-
-SEQUENCES = (tuple, list, range, np.ndarray)  # of sizes
+SEQUENCES = (tuple, list, range, np.ndarray)  # with a value for each layer
 
 
 class RealInterval(Interval):
@@ -37,25 +35,3 @@ def shown(value: object) -> str:
     except Exception:  # such as for integers of more than some thousand digits
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 100 else f"{text[:100]}..."
-
-
-def as_sizes(name, value):
-    """Return a parameter as a tuple with a size for each layer.
-
-    Raises
-    ------
-    ValueError
-        If an entry is not a size, or there is none, except for hidden layers.
-    """
-    is_sequence = isinstance(value, SEQUENCES) and getattr(value, "ndim", 1) > 0
-    sizes = tuple(value) if is_sequence else (value,)
-    for size in sizes:
-        is_global = name == "pool_size" and isinstance(size, str) and size == "global"
-        if not is_global and not (is_whole_number(size) and size >= 1):
-            allowed = "a whole number of at least 1" + ' or "global"' * (name == "pool_size")
-            raise ValueError(
-                f"{name}={shown(value)} must have {allowed} for each layer, but got {shown(size)}."
-            )
-    if not sizes and name != "hidden_layer_sizes":
-        raise ValueError(f"{name}={value!r} has no layer: give a number for each.")
-    return tuple(str(size) if isinstance(size, str) else int(size) for size in sizes)

@@ -75,6 +75,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         "K": SIZES,
         "n_filters": SIZES,
         "pool_size": [*SIZES, StrOptions({"global"})],
+        "pooling": [StrOptions({"max", "average"}), *SEQUENCES],
         "hidden_layer_sizes": SIZES,
         "dropout": [RealInterval(0, 1, closed="left")],
         "augment": [callable, tuple, list, None],

@@ -12,7 +12,7 @@ from ._availability import available_unless
 from ._base import BaseConvNet
 from ._failure import checked, quietly
 from ._nn.losses import SquaredError
-from ._typing import Array, Augments, ImageShape, MaybeSparse, PoolSizes, Sizes
+from ._typing import Array, Augments, ImageShape, MaybeSparse, Poolings, PoolSizes, Sizes
 
 
 class ConvNetRegressor(RegressorMixin, BaseConvNet):
@@ -35,11 +35,14 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         ``(32, 64)``.
 
     pool_size : int or "global", or sequence of these, default=1
-        Side of the max-pooling windows, in pixels: one value for all convolution layers, or one
+        Side of the pooling windows, in pixels: one value for all convolution layers, or one
         for each. 1: no pooling; "global": one window, the whole image. Pixels at the right and
         lower edges that do not fill a window are dropped. Where a window would be higher or wider
         than the image, it is at most H // 2 pixels high and W // 2 wide, and at least one: a
         signal is pooled along its length.
+
+    pooling : {"max", "average"}, or sequence of these, default="max"
+        What is taken of the pixels of a window, after ReLU: the maximum, or the mean.
 
     hidden_layer_sizes : int, or sequence of int, default=()
         Number of units of each dense layer between the last convolution layer and the output.
@@ -229,6 +232,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         K: Sizes = 3,
         n_filters: Sizes = 1,
         pool_size: PoolSizes = 1,
+        pooling: Poolings = "max",
         hidden_layer_sizes: Sizes = (),
         dropout: float = 0.0,
         augment: Augments | None = None,

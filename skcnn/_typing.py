@@ -22,6 +22,9 @@ Sizes = int | tuple[int, ...] | list[int] | range | Array  # one for all layers,
 PoolSize = int | Literal["global"]
 PoolSizes = PoolSize | tuple[PoolSize, ...] | list[PoolSize] | range | Array
 
+PoolingKind = Literal["max", "average"]
+Poolings = PoolingKind | tuple[PoolingKind, ...] | list[PoolingKind] | Array
+
 Augment = Callable[[Array, np.random.RandomState], Array]
 Augments = Augment | tuple[Augment, ...] | list[Augment]
 

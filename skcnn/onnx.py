@@ -394,22 +394,9 @@ def _move_channels_first(graph, X, shape):
 
 def _outputs(graph, model, A, dtype):
     """Add a network on images A, (n, C, H, W), and return the name of T, (n, n_outputs)."""
-    convolutions, values = model._network.convolutions, model._values()
-    for layer, (W, b) in zip(convolutions, values):
-        W = W.transpose(0, 3, 1, 2)  # (F, C, height, width)
-        height, width = W.shape[2:]
-        pads = [height // 2, width // 2, (height - 1) // 2, (width - 1) // 2]
-        # An intercept and ReLU before pooling give the same as after it, since both are monotonic;
-        # runtimes compute all three in one go.
-        A = graph.add("Conv", A, W.astype(dtype), b.astype(dtype), pads=pads)
-        A = graph.add("Relu", A)
-        if max(layer.pool) > 1:
-            A = graph.add("MaxPool", A, kernel_shape=layer.pool, strides=layer.pool)
-    A = graph.add("Flatten", A)  # (n, F * H' * W'), as the columns of the first V
-    for k, (V, c) in enumerate(values[len(convolutions) :]):
-        if k:
-            A = graph.add("Relu", A)
-        A = graph.add("Gemm", A, V.T.astype(dtype), c.astype(dtype))
+    for layer, params in zip(model._network.layers, model._values()):
+        arrays = {name: array.astype(dtype) for name, array in params.items()}
+        A = layer.to_onnx(graph, A, arrays)
     return A
 
 
@@ -510,8 +497,7 @@ def _input_shape(steps, given):
     first = steps[0]
     n_features = first.n_features_in_
     if given is None:
-        # Those saved before it was stored have only the shape of an image.
-        shape = getattr(first, "_sample_shape", getattr(first, "image_shape_", None))
+        shape = getattr(first, "_sample_shape", None)  # StandardScaler has none
         return shape or (n_features,)
     shape = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     is_shape = 1 <= len(shape) <= 3 and all(map(_images.is_whole_number, shape))

@@ -1,8 +1,8 @@
 """The mathematics as slow loops, which the package is held against.
 
 A network is a list of convolution layers, each its filters W of shape (F, height, width, C), their
-intercepts b of shape (F,) and a pooling window (p, q), and a list of dense layers, each V of shape
-(n_out, n_in) and c of shape (n_out,).
+intercepts b of shape (F,), a pooling window (p, q) and, if it is not "max", the kind of pooling;
+and a list of dense layers, each V of shape (n_out, n_in) and c of shape (n_out,).
 """
 
 from math import exp, log
@@ -33,28 +33,28 @@ def window(pool_size, height, width):
     return min(pool_size, max(1, height // 2)), min(pool_size, max(1, width // 2))
 
 
-def pooled(Z, window):
-    """The greatest of each p x q window of (n, H, W, F); a remainder at the edge is dropped."""
+def pooled(Z, window, kind="max"):
+    """The maximum or mean of each p x q window of (n, H, W, F); a remainder is dropped."""
     n_images, height, width, n_filters = Z.shape
     p, q = window
-    M = np.full((n_images, height // p, width // q, n_filters), -np.inf)
+    M = np.empty((n_images, height // p, width // q, n_filters))
     for n, i, j, f in np.ndindex(M.shape):
-        for k, m in np.ndindex(p, q):
-            M[n, i, j, f] = max(M[n, i, j, f], Z[n, i * p + k, j * q + m, f])
+        values = [Z[n, i * p + k, j * q + m, f] for k, m in np.ndindex(p, q)]
+        M[n, i, j, f] = max(values) if kind == "max" else sum(values) / len(values)
     return M
 
 
 def inputs(X, convolutions):
     """What each convolution layer is given, and what the last one gives: (n, H, W, C) each."""
     given = [X]
-    for W, b, window in convolutions:
-        given.append(np.maximum(pooled(response(given[-1], W, b), window), 0))
+    for W, b, *pooling in convolutions:
+        given.append(pooled(np.maximum(response(given[-1], W, b), 0), *pooling))
     return given
 
 
 def feature_maps(X, convolutions, layer):
     """Responses of a convolution layer after ReLU, before pooling."""
-    W, b, _ = convolutions[layer]
+    W, b, *_ = convolutions[layer]
     return np.maximum(response(inputs(X, convolutions)[layer], W, b), 0)
 
 
@@ -93,5 +93,5 @@ def loss(X, y, s, convolutions, denses, alpha, factors=None):
     """Weighted mean of -log P, plus the penalty; y holds the indices of the classes."""
     P = probabilities(logits(X, convolutions, denses, factors))
     mean = sum(s[n] * -log(P[n, y[n]]) for n in range(len(X))) / sum(s)
-    penalised = [W for W, _, _ in convolutions] + [V for V, _ in denses]
+    penalised = [W for W, *_ in convolutions] + [V for V, _ in denses]
     return mean + alpha / 2 * sum((weights**2).sum() for weights in penalised)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from skcnn._losses import LogLoss
 
 from skcnn import ConvNetClassifier, ConvNetRegressor, _compilation, _fast, _network, _objective
-from skcnn._losses import LogLoss
 
 needs_numba = pytest.mark.skipif(not _fast.is_available(), reason="needs numba")
 

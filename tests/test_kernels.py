@@ -5,10 +5,10 @@ import oracle
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import convolve
-
-from skcnn import _arrays, _fast, _layout
 from skcnn._layers import Convolution
 from skcnn._losses import LabelLogLoss, LogLoss, SquaredError
+
+from skcnn import _arrays, _fast, _layout
 
 needs_numba = pytest.mark.skipif(not _fast.is_available(), reason="needs numba")
 

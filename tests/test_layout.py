@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-
-from skcnn import _layout
 from skcnn._losses import LogLoss
 from skcnn._network import Network, Parameters
+
+from skcnn import _layout
 
 SIZES = {
     "one layer": ((5, 6, 2), (3,), (3,), (1,), ()),

@@ -59,7 +59,7 @@ def outputs(model, X):
     filters = model.filters_ if isinstance(model.filters_, list) else [model.filters_]
     b = model.filter_intercept_ if isinstance(model.filters_, list) else [model.filter_intercept_]
     filters = [W.reshape(*W.shape[:3], -1) for W in filters]
-    pools = [layer.pool for layer in model._network.convolutions]
+    pools = [layer.pooling.window for layer in model._network.group("filters")]
     convolutions = list(zip(filters, b, pools))
     denses = [(coef.T, c) for coef, c in zip(model.coefs_, model.intercepts_)]
     return oracle.logits(X[..., np.newaxis], convolutions, denses)

@@ -1,12 +1,18 @@
 """The architecture: from the parameters of an estimator to a row of layers."""
 
-from .._arguments import SEQUENCES, as_sizes
+from .._arguments import SEQUENCES, shown
 from .._engine.network import Network
+from .._images import is_whole_number
 from .._nn.convolution import Convolution
 from .._nn.dense import Dense
 from .._nn.dropout import Dropout
 
-SIZES = ("n_filters", "K", "pool_size", "hidden_layer_sizes")  # parameters that make a network
+# The parameters that make a network; the first four have a value for each convolution layer.
+SIZES = ("n_filters", "K", "pool_size", "pooling", "hidden_layer_sizes")
+
+
+# The words that may be in their values; all but "pooling" also have whole numbers.
+WORDS = {"pool_size": ("global",), "pooling": ("max", "average")}
 
 
 def layer_sizes(estimator):
@@ -17,9 +23,9 @@ def layer_sizes(estimator):
     ValueError
         If a tuple has the wrong length, or an entry that is not a size.
     """
-    sizes = {name: as_sizes(name, getattr(estimator, name)) for name in SIZES}
+    sizes = {name: as_tuple(name, getattr(estimator, name)) for name in SIZES}
     n_layers = len(sizes["n_filters"])
-    for name in ("K", "pool_size"):
+    for name in ("K", "pool_size", "pooling"):
         given = getattr(estimator, name)
         if not isinstance(given, SEQUENCES):
             sizes[name] *= n_layers
@@ -30,6 +36,31 @@ def layer_sizes(estimator):
                 "layer, or one value for all of them."
             )
     return sizes
+
+
+def as_tuple(name, value):
+    """Return a parameter as a tuple with a value for each layer.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed, or there is none, except for hidden layers.
+    """
+    is_sequence = isinstance(value, SEQUENCES) and getattr(value, "ndim", 1) > 0
+    sizes = tuple(value) if is_sequence else (value,)
+    words = WORDS.get(name, ())
+    for size in sizes:
+        is_word = isinstance(size, str) and size in words
+        is_number = name != "pooling" and is_whole_number(size) and size >= 1
+        if not (is_word or is_number):
+            numbers = ["a whole number of at least 1"] if name != "pooling" else []
+            allowed = " or ".join([*numbers, *(f'"{word}"' for word in words)])
+            raise ValueError(
+                f"{name}={shown(value)} must have {allowed} for each layer, but got {shown(size)}."
+            )
+    if not sizes and name != "hidden_layer_sizes":
+        raise ValueError(f"{name}={value!r} has no layer: give a value for each.")
+    return tuple(str(size) if isinstance(size, str) else int(size) for size in sizes)
 
 
 def make_network(image_shape, sizes, n_outputs, dropout=False):
@@ -50,9 +81,8 @@ def make_network(image_shape, sizes, n_outputs, dropout=False):
         layers.append(layer)
         return layer.out_shape
 
-    per_layer = zip(sizes["n_filters"], sizes["K"], sizes["pool_size"], strict=True)
-    for n_filters, K, pool_size in per_layer:
-        shape = add(Convolution(shape, n_filters, K, pool_size, is_first=not layers))
+    for arguments in zip(*(sizes[name] for name in SIZES[:4]), strict=True):
+        shape = add(Convolution(shape, *arguments, is_first=not layers))
     n_dropout_inputs = 0
     for n_out in (*sizes["hidden_layer_sizes"], None):
         if dropout:

@@ -111,6 +111,15 @@ class Convolution(Layer):
         )
         return W[:, rows, columns]
 
+    def to_onnx(self, graph, A, params):
+        """Add the nodes of the layer; see `Layer`."""
+        W = params["W"].transpose(0, 3, 1, 2)  # (F, C, height, width)
+        (above, below), (left, right) = map(padding, W.shape[2:])
+        # An intercept and ReLU before max pooling give the same as after it, since both are
+        # monotonic; runtimes compute all three in one go.
+        A = graph.add("Conv", A, W, params["b"], pads=[above, left, below, right])
+        return self.pooling.to_onnx(graph, graph.add("Relu", A))
+
     def allocate(self, n, params, grads, A, dA, *, needs_dX):
         """Return the arrays of a computation; see `Layer`."""
         return _ConvolutionBuffers(self, n, params, grads, A, dA, needs_dX)

@@ -19,8 +19,8 @@ class Dense(Layer):
 
     Parameters
     ----------
-    in_shape : tuple (height, width, channels)
-        Shape of the input for an image; (1, 1, n_in) after a dense layer.
+    in_shape : tuple
+        Shape of the input for an image, (height, width, channels); (n_in,) after a dense layer.
     n_out : int
     is_output : bool
         Whether it is the last layer.
@@ -42,13 +42,18 @@ class Dense(Layer):
     group = "dense"
 
     def __init__(self, in_shape, n_out, *, is_output):
-        super().__init__(in_shape, (1, 1, n_out))
+        super().__init__(in_shape, (n_out,))
         self.n_in, self.n_out, self.is_output = prod(in_shape), n_out, is_output
         self.parameters = (
             Parameter("V", (n_out, self.n_in), "coefs_", self._draw, decays=True),
             Parameter("c", (n_out,), "intercepts_", is_intercept=True),
         )
         self.n_multiplications = self.n_in * n_out
+
+    @property
+    def _pixels(self):
+        """Height, width and channels of the input."""
+        return self.in_shape if len(self.in_shape) == 3 else (1, 1, self.n_in)
 
     def _draw(self, random_state):
         """Draw V, as a matrix whose columns run over (row, column, channel)."""
@@ -59,7 +64,7 @@ class Dense(Layer):
         """Return a copy of V as an array (n_in, n_out), or of c."""
         if name == "c":
             return array.copy()
-        height, width, C = self.in_shape
+        height, width, C = self._pixels
         V = array.reshape(-1, C, height, width).transpose(2, 3, 1, 0)
         return np.array(V.reshape(self.n_in, -1), order="C")
 
@@ -67,8 +72,15 @@ class Dense(Layer):
         """Return V, given as an array (n_in, n_out), or c."""
         if name == "c":
             return array
-        coef = array.reshape(*self.in_shape, -1).transpose(3, 2, 0, 1)
+        coef = array.reshape(*self._pixels, -1).transpose(3, 2, 0, 1)
         return coef.reshape(self.n_out, self.n_in)
+
+    def to_onnx(self, graph, A, params):
+        """Add the nodes of the layer; see `Layer`."""
+        if len(self.in_shape) == 3:
+            A = graph.add("Flatten", A)  # (n, C * height * width), as the columns of V
+        A = graph.add("Gemm", A, params["V"].T, params["c"])
+        return A if self.is_output else graph.add("Relu", A)
 
     def allocate(self, n, params, grads, A, dA, *, needs_dX):
         """Return the arrays of a computation; see `Layer`."""

@@ -39,6 +39,10 @@ class Dropout(Layer):
         """Return the bound: nothing is dropped where it is asked for."""
         return bound
 
+    def to_onnx(self, graph, A, params):
+        """Add nothing: it is for training."""
+        return A
+
     def allocate(self, n, params, grads, A, dA, *, needs_dX):
         """Return the arrays of a computation; see `Layer`."""
         return SimpleNamespace(X=A, dX=dA if needs_dX else None)

@@ -63,8 +63,8 @@ class Layer:
 
     Parameters
     ----------
-    in_shape, out_shape : tuples (height, width, channels)
-        Of the input and of the output for an image. A dense layer has (1, 1, n_out).
+    in_shape, out_shape : tuples
+        Of the input and of the output for an image: (height, width, channels), or (n,).
 
     Attributes
     ----------
@@ -111,6 +111,20 @@ class Layer:
         weights, intercepts = (params[parameter.name] for parameter in self.parameters)
         sums = np.abs(weights).reshape(len(weights), -1).sum(axis=1, dtype=np.float64)
         return bound * sums.max() + np.abs(intercepts).max()
+
+    def to_onnx(self, graph, A, params):
+        """Add the nodes of the layer to a graph, and return the name of its output.
+
+        Parameters
+        ----------
+        graph : object
+            ``graph.add(operator, *inputs, **attributes)`` adds a node, whose inputs are names or
+            arrays, and returns the name of its output.
+        A : str
+            Name of the input, (n, C, H, W) or (n, n_in).
+        params : dict of ndarrays
+        """
+        raise NotImplementedError
 
     def allocate(self, n, params, grads, A, dA, *, needs_dX):
         """Return an object with the arrays of a computation of n images.

@@ -24,25 +24,39 @@ class LogLoss:
 
     P is sigmoid(T) for one output, of two classes, and softmax(T) for as many as there are classes.
 
+    With label smoothing q, the targets of K classes are Y = (1 - q) onehot(y) + q / K, and the loss
+    that is minimised is -sum_k Y[n, k] log P[n, k]. What is reported is without it.
+
     Parameters
     ----------
     n_outputs : int
+    label_smoothing : float, default=0.0
+
+    References
+    ----------
+    C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, "Rethinking the Inception
+    architecture for computer vision", CVPR 2016.
     """
 
     metrics = ("loss", "accuracy")
     divergence_hint = "the images (ImageScaler)"
 
-    def __init__(self, n_outputs):
-        self.n_outputs = n_outputs
+    def __init__(self, n_outputs, label_smoothing=0.0):
+        self.n_outputs, self.label_smoothing = n_outputs, label_smoothing
         self.activation = "sigmoid" if n_outputs == 1 else "softmax"
 
     def targets(self, y, dtype):
-        """Y: the indices themselves for one output, else one-hot rows."""
+        """Y: that of class 1 for one output, else rows with one for each class."""
         if self.n_outputs == 1:
-            return y[:, np.newaxis].astype(dtype)
+            return self._smooth(y[:, np.newaxis].astype(dtype), n_classes=2)
         Y = np.zeros((len(y), self.n_outputs), dtype)
         Y[np.arange(len(y)), y] = 1
-        return Y
+        return self._smooth(Y, n_classes=self.n_outputs)
+
+    def _smooth(self, Y, n_classes):
+        """Return targets of which a part is spread over all classes."""
+        q = Y.dtype.type(self.label_smoothing)
+        return (1 - q) * Y + q / n_classes if q else Y
 
     def initial_intercept(self, y, s):
         """Intercept of the output before training."""
@@ -53,8 +67,10 @@ class LogLoss:
         return y
 
     def forward(self, T, y):
-        """-log P[n, y_n] of each image, in nats."""
-        return self.terms(T, y).sum(axis=1)
+        """The loss of each image that is minimised, in nats: -log P[n, y_n] without smoothing."""
+        loss, q = self.terms(T, y).sum(axis=1), self.label_smoothing
+        # The mean of -log P over all classes, of each label if there are several.
+        return (1 - q) * loss + q * self.uniform_terms(T).sum(axis=1) if q else loss
 
     def backward(self, T, Y, s):
         """dloss/dT = s * (P - Y), where s sums to one for the weighted mean; never clipped."""
@@ -73,6 +89,10 @@ class LogLoss:
     def terms(self, T, y):
         """-log P of what is true of each image, (n, 1): its class, or each label, (n, n_labels)."""
         return -np.take_along_axis(self.log_probabilities(T), y[:, np.newaxis], axis=1)
+
+    def uniform_terms(self, T):
+        """-log P averaged over the classes, (n, 1), or over both values of each label."""
+        return -self.log_probabilities(T).mean(axis=1, keepdims=True)
 
     def report(self, T, y, s):
         """Weighted means of the reported loss, in nats, and of accuracy."""
@@ -113,17 +133,21 @@ class LabelLogLoss(LogLoss):
     as right if all of its labels are.
     """
 
-    def __init__(self, n_outputs):
-        super().__init__(n_outputs)
+    def __init__(self, n_outputs, label_smoothing=0.0):
+        super().__init__(n_outputs, label_smoothing)
         self.activation = "sigmoid"
 
     def targets(self, y, dtype):
-        """Y: the labels themselves."""
-        return y.astype(dtype, order="C")
+        """Y: the labels themselves, or between them and 1/2."""
+        return self._smooth(y.astype(dtype, order="C"), n_classes=2)
 
     def terms(self, T, y):
         """-log P where an image has a label, and -log(1 - P) where not, in nats."""
         return -log_expit(np.where(y, T, -T))
+
+    def uniform_terms(self, T):
+        """-log P averaged over both values of each label, (n, n_labels)."""
+        return -(log_expit(T) + log_expit(-T)) / 2
 
     def probabilities(self, T):
         """P of every label."""

@@ -26,6 +26,7 @@ class Pooling:
     """
 
     name: str
+    onnx_operator: str
 
     def __init__(self, map_shape, window):
         (H, W, F), (p, q) = map_shape, window
@@ -35,6 +36,12 @@ class Pooling:
     def is_identity(self):
         """Whether each window is one pixel."""
         return prod(self.window) == 1
+
+    def to_onnx(self, graph, A):
+        """Add the node of the pooling, if it is one, and return its output's name."""
+        if self.is_identity:
+            return A
+        return graph.add(self.onnx_operator, A, kernel_shape=self.window, strides=self.window)
 
 
 class MaxPooling(Pooling):
@@ -47,7 +54,7 @@ class MaxPooling(Pooling):
         M_{nijf} = \max_{0 \le k < p,\, 0 \le l < q} Z_{n,\,ip+k,\,jq+l,\,f}
     """
 
-    name = "max"
+    name, onnx_operator = "max", "MaxPool"
     precedes_activation = True
 
     def allocate(self, Z, dZ):
@@ -112,7 +119,7 @@ class AveragePooling(Pooling):
         \qquad R = \max(0, b + Z)
     """
 
-    name = "average"
+    name, onnx_operator = "average", "AveragePool"
     precedes_activation = False
 
     def allocate(self, R, dR):

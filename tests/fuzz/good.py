@@ -261,7 +261,7 @@ def _check_shapes(network, model, found):
         sides = (1 if rows == 1 else K), (1 if columns == 1 else K)
         expected[f"filters_[{k}]"] = (F, *sides, *n_channels)
         expected[f"filter_intercept_[{k}]"] = (F,)
-        rows, columns, _ = model._network.convolutions[k].out_shape
+        rows, columns, _ = model._network.group("filters")[k].out_shape
         n_channels = (F,)
     hidden = network.parameters["hidden_layer_sizes"]
     hidden = hidden if isinstance(hidden, SEQUENCES) else (hidden,)
@@ -284,7 +284,7 @@ def _check_predictions(network, model, P, found):
     clear = np.diff(np.sort(P, axis=1), axis=1)[:, -1] > tolerance
     found.same("labels", model.predict(X)[clear], labels[clear])
     found.same("score", float(model.score(X, y)), float(np.mean(model.predict(X) == y)))
-    for k, layer in enumerate(model._network.convolutions):
+    for k, layer in enumerate(model._network.group("filters")):
         maps = model.feature_maps(X, layer=k)
         H, W = layer.in_shape[:2]
         if maps.shape != (network.n, H, W, layer.n_filters) or not (maps >= 0).all():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn._solvers import SGD, Adam, LearningRate, Plateau, draw_order, lbfgs
+from skcnn._training.schedules import LearningRate, Plateau, draw_order
+from skcnn._training.solvers import SGD, Adam, lbfgs
 
 
 def test_sgd_steps_against_the_gradient():

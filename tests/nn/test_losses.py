@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import log_loss, mean_squared_error
 
-from skcnn import _losses
-from skcnn._losses import LabelLogLoss, LogLoss, SquaredError
+from skcnn._nn import losses
+from skcnn._nn.losses import LabelLogLoss, LogLoss, SquaredError
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
@@ -80,12 +80,12 @@ def test_gradients_agree_with_central_differences(loss):
 
 
 @pytest.mark.parametrize("loss", [LogLoss(1), LogLoss(3), LabelLogLoss(3)])
-def test_losses_are_reported_block_by_block(monkeypatch, loss):
+def test_losses_are_computed_in_parts(monkeypatch, loss):
     rng = np.random.RandomState(0)
     T, s = rng.randn(20, loss.n_outputs), rng.rand(20)
     y = rng.randint(2, size=(20, 3) if isinstance(loss, LabelLogLoss) else 20)
     whole = loss.report(T, y, s)
-    monkeypatch.setattr(_losses, "BLOCK_VALUES", 7)
+    monkeypatch.setattr(losses, "MAX_VALUES", 7)
     assert loss.report(T, y, s) == whole
 
 
