@@ -2,8 +2,8 @@
 
 from ._classifier import ConvNetClassifier
 from ._displays import FeatureMapDisplay, FilterDisplay, LossCurveDisplay
+from ._estimator.saving import TRUSTED_TYPES
 from ._regressor import ConvNetRegressor
-from ._saving import TRUSTED_TYPES
 from ._scaler import ImageScaler
 
 __all__ = [

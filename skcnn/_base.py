@@ -13,15 +13,16 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import _images
-from ._arguments import SEQUENCES, RealInterval
-from ._documentation import HasDocumentation
 from ._engine.parallel import ParallelExecutor
 from ._engine.parameters import Parameters
 from ._engine.threads import threads
-from ._estimator.architecture import layer_sizes, make_network
-from ._failure import all_or_nothing, quietly, shallow_copy
-from ._saving import VersionedState
+from ._estimator import shapes
+from ._estimator.architecture import check_sizes, layer_sizes, make_network
+from ._estimator.arguments import SEQUENCES, RealInterval
+from ._estimator.documentation import HasDocumentation
+from ._estimator.failure import all_or_nothing, ignore_fp_errors, shallow_copy
+from ._estimator.saving import VersionedState
+from ._estimator.weights import check_sample_weight, scaled_to_mean_1
 from ._training.callbacks import Callbacks
 from ._training.epochs import Visits, run_epochs, run_lbfgs
 from ._training.holdout import hold_out
@@ -30,12 +31,11 @@ from ._training.objective import Objective
 from ._training.schedules import LearningRate, Plateau
 from ._training.solvers import SGD, Adam
 from ._typing import Array, MaybeSparse
-from ._weights import check_sample_weight, scaled_to_mean_1
 
-LARGEST_FLOAT = float(np.finfo(np.float64).max)
+MAX_FLOAT = float(np.finfo(np.float64).max)
 
 # Greatest number of weights; a training needs memory for up to sixteen times as many numbers.
-LARGEST_NETWORK = 2**28
+MAX_WEIGHTS = 2**28
 
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 SIZES = [AT_LEAST_1, *SEQUENCES]  # one for all layers, or one for each
@@ -48,11 +48,12 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     `_train`. A subclass has ``fit``, ``partial_fit`` and ``predict``, and implements
 
     - ``_options_of_targets(y)``, which returns options of scikit-learn's ``validate_data``;
-    - ``_set_targets(y, resume, stream, **options)``, which stores the classes, or the shape of the
-      targets, or compares them with what is stored;
+    - ``_set_targets(y, resume, incremental, **options)``, which stores the classes, or the shape of
+      the targets, or compares them with what is stored;
     - ``_loss``, the loss of such targets;
     - ``_encode(y)``, which returns targets as the loss takes them;
-    - ``_weigh(y, s, stream)``, which returns the weights of samples with those of their targets.
+    - ``_weigh(y, s, incremental)``, which returns the weights of samples with those of their
+      targets.
     """
 
     filters_: Array | list[Array]
@@ -82,14 +83,14 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         "fit_intercept": ["boolean"],
         "freeze": [StrOptions({"filters", "dense"}), None],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
-        "eta": [RealInterval(0, LARGEST_FLOAT, closed="right")],
+        "eta": [RealInterval(0, MAX_FLOAT, closed="right")],
         "learning_rate": [StrOptions({"constant", "adaptive", "cosine"})],
         "momentum": [RealInterval(0, 1, closed="left")],
-        "alpha": [RealInterval(0, LARGEST_FLOAT, closed="both")],
+        "alpha": [RealInterval(0, MAX_FLOAT, closed="both")],
         "batch_size": [StrOptions({"auto"}), AT_LEAST_1],
         "sampling": [StrOptions({"shuffle", "replacement", "sequential"})],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "tol": [RealInterval(0, LARGEST_FLOAT, closed="both"), None],
+        "tol": [RealInterval(0, MAX_FLOAT, closed="both"), None],
         "n_iter_no_change": [AT_LEAST_1, Options(Real, {np.inf})],
         "early_stopping": ["boolean"],
         "validation_fraction": [RealInterval(0, 1, closed="neither")],
@@ -99,7 +100,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         "verbose": ["verbose"],
     }
 
-    @quietly
+    @ignore_fp_errors
     def feature_maps(self, X: MaybeSparse, layer: int = 0) -> Array:
         """Return the responses of the filters after ReLU, before pooling.
 
@@ -133,17 +134,11 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     def _check_layer(self, layer):
         """Refuse what is not the number of a convolution layer."""
         n_layers = len(self._sizes["n_filters"])
-        if not _images.is_whole_number(layer) or not 0 <= layer < n_layers:
+        if not shapes.is_whole_number(layer) or not 0 <= layer < n_layers:
             raise ValueError(
                 f"layer={layer!r} must be a whole number from 0 to {n_layers - 1}, the last "
                 "convolution layer of the network."
             )
-
-    def _store(self, parameters):
-        """Set each argument of a constructor as an attribute of its name, as scikit-learn asks."""
-        for name, value in parameters.items():
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
 
     def __copy__(self):
         """Return a copy with curves of its own, as `partial_fit` extends them in place."""
@@ -154,7 +149,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     @property
     def _network(self):
         """The network, built from its sizes whenever it is needed, so that none is saved."""
-        image_shape = _images.with_channels(self.image_shape_)
+        image_shape = shapes.with_channels(self.image_shape_)
         n_outputs = self._loss.n_outputs
         return make_network(image_shape, self._sizes, n_outputs, dropout=self.dropout > 0)
 
@@ -164,39 +159,39 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         tags.input_tags.sparse = True
         return tags
 
-    def _train(self, X, y, sample_weight, X_val=None, y_val=None, *, stream=False, **options):
-        """Train as ``fit`` or, with ``stream``, as ``partial_fit``, and return self.
+    def _train(self, X, y, sample_weight, X_val=None, y_val=None, *, incremental=False, **options):
+        """Train as ``fit`` or, with ``incremental``, as ``partial_fit``, and return self.
 
         If the training fails, the estimator and the user's RandomState remain as they were, but
         not the global generator of NumPy. The options are those of ``_set_targets``.
         """
-        resume = (stream or self.warm_start) and hasattr(self, "filters_")
-        context = self._init_callback_context(max_subtasks=1 if stream else int(self.max_iter))
+        resume = (incremental or self.warm_start) and hasattr(self, "filters_")
+        context = self._init_callback_context(max_subtasks=1 if incremental else int(self.max_iter))
         source = self._random_state if resume else check_random_state(self.random_state)
         with all_or_nothing(self) as (model, effects):
             callbacks = Callbacks(context, self, model, X, y, sample_weight)
             # Other threads draw from the global generator too, so a copy would draw what they do.
             is_global = source is check_random_state(None)
             model._random_state = source if is_global else copy.deepcopy(source)
-            if stream:
+            if incremental:
                 model._validate_params()  # _fit_context skips this once there is a model
             X, y = model._validate(X, y, reset=not resume)
-            model._set_targets(y, resume, stream, **options)
+            model._set_targets(y, resume, incremental, **options)
             if resume:
-                model._check_sizes()
-            s = check_sample_weight(sample_weight, X, all_may_be_0=stream)
+                check_sizes(model)
+            s = check_sample_weight(sample_weight, X, all_may_be_0=incremental)
             s /= s.max() or 1  # only their ratios matter, and now no sum of them overflows
-            y, s = model._encode(y), scaled_to_mean_1(s) if stream else s
-            s = model._weigh(y, s, stream)
+            y, s = model._encode(y), scaled_to_mean_1(s) if incremental else s
+            s = model._weigh(y, s, incremental)
             if not resume:
                 model._initialise(X.dtype)
             validation, s = model._set_apart(X, y, s, X_val, y_val)
             fitted, curves = {}, {}
             if s.any():  # else nothing is learnt from this part of a stream
-                fitted, curves = model._solve(X, y, s, validation, callbacks, stream, resume)
+                fitted, curves = model._solve(X, y, s, validation, callbacks, incremental, resume)
             callbacks.end()
             vars(model).update(fitted)
-            if stream:  # in place: copying the curves would slow down a long one
+            if incremental:  # in place: copying the curves would slow down a long one
                 effects += [partial(getattr(model, name).extend, curves[name]) for name in curves]
             else:
                 vars(model).update(model._continued(curves))
@@ -213,25 +208,25 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         Rows are neither converted nor copied: that is done a batch at a time.
         """
         if not reset:
-            _images.check_batch(X, self.image_shape_)
-        X, shape = _images.flatten(X)
+            shapes.check_batch(X, self.image_shape_)
+        X, shape = shapes.flatten(X)
         if not isinstance(y, str):
-            _images.check_kind(y, "y")
-            _images.check_samples(X, shape, y)
+            shapes.check_kind(y, "y")
+            shapes.check_samples(X, shape, y)
         if not reset and shape is not None:
-            _images.check_shape(shape, self.image_shape_, self)
+            shapes.check_shape(shape, self.image_shape_, self)
         options, names = {}, "X"
         if not isinstance(y, str):
             options, names = self._options_of_targets(y), "X or y"
-        if _images.is_table(X) and _images.is_single_precision(X):
+        if shapes.is_table(X) and shapes.is_single_precision(X):
             options = {**options, "dtype": np.float32}  # also where it is a type of the library
-        with _images.named_errors(names):
+        with shapes.named_errors(names):
             checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
-            X, *of_y = (checked,) if isinstance(y, str) else checked
+            X, *targets = (checked,) if isinstance(y, str) else checked
             if X.dtype == object:  # a table, with columns of several types
                 X = check_array(X, dtype=np.float64, input_name="X")
         if reset:
-            self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
+            self.image_shape_ = shapes.infer_shape(self.image_shape, shape, self.n_features_in_)
             self._sample_shape = shape  # of X as it came: None for rows
             if self.verbose and shape is None and self.image_shape is None:
                 sides = " x ".join(map(str, self.image_shape_))
@@ -239,7 +234,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
                     f"rows of {self.n_features_in_} values: images of {sides} pixels, since "
                     "image_shape=None"
                 )
-        return (X, *of_y) if of_y else X
+        return (X, *targets) if targets else X
 
     def _set_apart(self, X, y, s, X_val, y_val):
         """Return validation data, and the weights s with those of held-out samples set to 0.
@@ -284,32 +279,15 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
                 return f"partial_fit cannot be used with {name}={value!r}, {reason}. Use fit."
         return None
 
-    def _check_sizes(self):
-        """Refuse parameters that ask for another network than the one to go on with."""
-        asked, found = layer_sizes(self), {**self._sizes}
-        if self.image_shape is not None:
-            _images.check_image_shape(self.image_shape)
-            if _images.with_channels(self.image_shape) != _images.with_channels(self.image_shape_):
-                asked["image_shape"], found["image_shape"] = self.image_shape, self.image_shape_
-        for name, value in asked.items():
-            given, fitted = getattr(self, name), found[name]
-            if value != fitted:
-                if not isinstance(given, SEQUENCES) and len({*fitted}) == 1:
-                    fitted = fitted[0]
-                raise ValueError(
-                    f"{name}={given}, but the model to go on with has {name}={fitted}: set it "
-                    "back, or call fit with warm_start=False."
-                )
-
     def _initialise(self, dtype):
         """Draw the weights of a new model, for images of ``image_shape_``."""
         self._sizes = layer_sizes(self)
         network = self._network
-        if network.n_parameters > LARGEST_NETWORK:
+        if network.n_parameters > MAX_WEIGHTS:
             raise ValueError(
                 f"K={self.K}, n_filters={self.n_filters}, pool_size={self.pool_size} and "
                 f"hidden_layer_sizes={self.hidden_layer_sizes} make a network of more than "
-                f"{LARGEST_NETWORK} weights for images of shape {self.image_shape_} and "
+                f"{MAX_WEIGHTS} weights for images of shape {self.image_shape_} and "
                 f"{network.n_outputs} outputs: choose smaller or fewer filters, or larger pooling "
                 "windows."
             )
@@ -409,7 +387,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             )
         return result
 
-    def _solve(self, X, y, s, validation, callbacks, stream, resume):
+    def _solve(self, X, y, s, validation, callbacks, incremental, resume):
         """Train until the loss settles, or for one epoch of a stream.
 
         Returns
@@ -427,15 +405,15 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
                     f"minimises one function, while {name} makes another at every step: set "
                     f"{name}={unset}, or solver='adam' or 'sgd'."
                 )
-        n_epochs = 1 if stream else int(self.max_iter)
-        tol = None if stream or self.tol is None else float(self.tol)
-        if not stream:  # a warm start goes on with the weights, not with it
+        n_epochs = 1 if incremental else int(self.max_iter)
+        tol = None if incremental or self.tol is None else float(self.tol)
+        if not incremental:  # a warm start goes on with the weights, not with it
             vars(self).pop("_solver", None)
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
         batch_size = self._batch_size(len(samples))
         with threads() as map:
             network, loss, values = self._network, self._loss, self._values()
-            scaled = s if stream else scaled_to_mean_1(s)
+            scaled = s if incremental else scaled_to_mean_1(s)
             offset, values[-1]["c"] = self._centered_intercept(y, scaled)
             y = loss.centered(y, offset)
             if validation is not None:
@@ -460,17 +438,17 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             if self.solver == "lbfgs":
                 outcome = run_lbfgs(monitor, callbacks, samples, n_epochs, tol)
             else:
-                outcome = self._run_epochs(monitor, callbacks, samples, batch_size, stream)
+                outcome = self._run_epochs(monitor, callbacks, samples, batch_size, incremental)
             monitor.finish()
-        self._plateau = None if stream else (self.early_stopping, *plateau.state)
+        self._plateau = None if incremental else (self.early_stopping, *plateau.state)
         if tol is not None and n_epochs > 0 and outcome != "converged":
             warnings.warn(monitor.reason_not_converged(outcome), ConvergenceWarning)
-        if not stream and monitor.n_epochs > 0:
+        if not incremental and monitor.n_epochs > 0:
             self._warn_of_dead_layers(network, parameters.params)
         self.t_ += len(samples) * monitor.n_epochs
         return self._fitted(parameters.params, monitor.curves, offset), monitor.curves
 
-    def _run_epochs(self, monitor, callbacks, samples, batch_size, stream):
+    def _run_epochs(self, monitor, callbacks, samples, batch_size, incremental):
         """Run the epochs of a stochastic solver, and return their outcome.
 
         The random draws and the state of the solver are stored, with which the next call of
@@ -488,7 +466,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         rate = LearningRate(self.learning_rate, float(self.eta), max(1, int(self.max_iter)))
         seed = self._seed if self.dropout else None
         visits = Visits(samples, batch_size, self.sampling, self._random_state, seed, self.n_iter_)
-        first = self.n_iter_ if stream else 0
+        first = self.n_iter_ if incremental else 0
         numbers = range(first, first + n_epochs)
         outcome = run_epochs(monitor, callbacks, solver, rate, visits, numbers)
         self._solver = settings, solver.t, solver.memory

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,14 +16,14 @@ from sklearn.utils.multiclass import (
     is_multilabel,
 )
 
-from . import _images
-from ._arguments import RealInterval, shown
-from ._availability import available_unless
 from ._base import BaseConvNet
-from ._failure import checked, quietly
+from ._estimator import shapes
+from ._estimator.arguments import RealInterval, short_repr
+from ._estimator.availability import available_unless
+from ._estimator.failure import ignore_fp_errors, validated_call
+from ._estimator.weights import scaled_to_mean_1
 from ._nn.losses import LabelLogLoss, LogLoss
 from ._typing import Array, Augments, ImageShape, MaybeSparse, Poolings, PoolSizes, Sizes
-from ._weights import scaled_to_mean_1
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -337,9 +337,35 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
-        self._store(locals())
+        self.K = K
+        self.n_filters = n_filters
+        self.pool_size = pool_size
+        self.pooling = pooling
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.augment = augment
+        self.fit_intercept = fit_intercept
+        self.freeze = freeze
+        self.solver = solver
+        self.eta = eta
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.sampling = sampling
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.image_shape = image_shape
+        self.random_state = random_state
+        self.verbose = verbose
 
-    @checked
+    @validated_call
     def fit(
         self,
         X: MaybeSparse,
@@ -392,7 +418,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return self._train(X, y, sample_weight, X_val, y_val)
 
     @available_unless(lambda self: self._reason_against_partial_fit())
-    @checked
+    @validated_call
     def partial_fit(
         self,
         X: MaybeSparse,
@@ -438,9 +464,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             ``class_weight="balanced"``, ``solver="lbfgs"`` or ``learning_rate="adaptive"``, which
             need all samples or several epochs.
         """
-        return self._train(X, y, sample_weight, stream=True, classes=classes)
+        return self._train(X, y, sample_weight, incremental=True, classes=classes)
 
-    @quietly
+    @ignore_fp_errors
     def decision_function(self, X: MaybeSparse) -> Array:
         """Return the logits.
 
@@ -458,7 +484,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         T = self._outputs(X)
         return T[:, 0] if T.shape[1] == 1 else T
 
-    @quietly
+    @ignore_fp_errors
     def predict_proba(self, X: MaybeSparse) -> Array:
         """Return the probabilities of the classes.
 
@@ -476,7 +502,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         T = self._outputs(X)
         return self._loss.probabilities(T)
 
-    @quietly
+    @ignore_fp_errors
     def predict_log_proba(self, X: MaybeSparse) -> Array:
         """Return the logarithms of the probabilities, which do not underflow.
 
@@ -494,7 +520,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         T = self._outputs(X)
         return self._loss.consistent_log_probabilities(T)
 
-    @quietly
+    @ignore_fp_errors
     def predict(self, X: MaybeSparse) -> Array:
         """Return the most probable classes.
 
@@ -513,7 +539,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         y = self._loss.most_probable(T)
         return self.classes_[y] if y.ndim == 1 else y
 
-    score = quietly(ClassifierMixin.score)
+    score = ignore_fp_errors(ClassifierMixin.score)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -529,7 +555,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return {"multi_output": is_multilabel(y)}
 
     def _set_targets(
-        self, y: Any, resume: bool, stream: bool, classes: ArrayLike | None = None
+        self, y: Any, resume: bool, incremental: bool, classes: ArrayLike | None = None
     ) -> None:
         """Store the classes, or compare them with those of the model to go on with."""
         several = is_multilabel(y)
@@ -539,8 +565,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         if several:
             self._set_labels(y.shape[1], resume, classes)
             return
-        if stream:
-            _images.check_kind(classes, "classes")
+        if incremental:
+            shapes.check_kind(classes, "classes")
             with ordered("classes"):
                 _check_partial_fit_first_call(self, classes)
         else:
@@ -549,9 +575,10 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 classes = np.unique(y)
             if resume and not np.array_equal(classes, self.classes_):
                 raise ValueError(
-                    f"y has the classes {shown(classes.tolist())}, but the model to go on with has "
-                    f"{shown(self.classes_.tolist())}: pass samples of each class, call "
-                    "partial_fit, which takes some of them, or call fit with warm_start=False."
+                    f"y has the classes {short_repr(classes.tolist())}, but the model to go on "
+                    f"with has {short_repr(self.classes_.tolist())}: pass samples of each class, "
+                    "call partial_fit, which takes some of them, or call fit with "
+                    "warm_start=False."
                 )
             self.classes_ = classes
         n_classes = len(self.classes_)
@@ -613,12 +640,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             unknown = sorted({*np.unique(y).tolist()} - {*self.classes_.tolist()})
         if unknown:
             raise ValueError(
-                f"y has labels {shown(unknown)}, which are not in the classes "
-                f"{shown(self.classes_.tolist())} of the model."
+                f"y has labels {short_repr(unknown)}, which are not in the classes "
+                f"{short_repr(self.classes_.tolist())} of the model."
             )
         return np.searchsorted(self.classes_, y)
 
-    def _weigh(self, y: Array, s: Array, stream: bool) -> Array:
+    def _weigh(self, y: Array, s: Array, incremental: bool) -> Array:
         """Return the weights s of samples, multiplied by those of their classes."""
         if y.ndim == 2:  # several labels
             return s
@@ -632,13 +659,13 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         elif self.class_weight is not None:
             class_weights = self._class_weights()
             s *= class_weights[y]
-            if not (s.any() or (stream and class_weights.any())):
+            if not (s.any() or (incremental and class_weights.any())):
                 raise ValueError(
                     f"class_weight={self.class_weight} must leave samples with a weight that is "
                     "greater than 0."
                 )
         remaining = self.classes_[np.unique(y[s > 0])].tolist()
-        if len(remaining) < 2 and not stream:
+        if len(remaining) < 2 and not incremental:
             raise ValueError(
                 "ConvNetClassifier needs samples of at least two classes in y, but those with a "
                 f"positive weight all are of class {remaining[0]!r}."
@@ -651,11 +678,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Their mean over the classes is 1, whatever samples a call has: in a stream they may all be
         of one class.
         """
-        classes, given = {*self.classes_.tolist()}, self.class_weight.keys()
+        class_weight = cast(dict[Any, float], self.class_weight)
+        classes, given = {*self.classes_.tolist()}, class_weight.keys()
         if classes - given and given - classes:
             raise ValueError(
-                f"class_weight={shown(self.class_weight)} has {shown([*given - classes])}, which "
-                f"are not in the classes {shown(self.classes_.tolist())}."
+                f"class_weight={short_repr(self.class_weight)} has {short_repr([*given - classes])}"
+                f", which are not in the classes {short_repr(self.classes_.tolist())}."
             )
         try:
             weights = compute_class_weight(

@@ -13,13 +13,13 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from . import _images
 from ._base import BaseConvNet, as_list
+from ._estimator import shapes
 from ._training.monitor import CURVES
 from ._typing import Array
 
-MOST_CURVES = 10  # in one place: as many as there are colours
-MOST_IMAGES = 32
+MAX_CURVES = 10  # in one place: as many as there are colours
+MAX_IMAGES = 32
 BETWEEN = 0.8  # grey level between pictures, since white is a value of a filter
 
 
@@ -113,8 +113,8 @@ class FilterDisplay:
         """
         network = _network_of(estimator, cls)
         network._check_layer(layer)
-        of_layer = (as_list(W)[layer] for W in (network.filters_, network.initial_filters_))
-        return cls(*of_layer, layer=layer).plot(ax, cmap=cmap)
+        weights = (as_list(W)[layer] for W in (network.filters_, network.initial_filters_))
+        return cls(*weights, layer=layer).plot(ax, cmap=cmap)
 
     def plot(self, ax: Any = None, *, cmap: Any = "RdBu_r") -> "FilterDisplay":
         """Draw the filters.
@@ -142,7 +142,7 @@ class FilterDisplay:
             )
         F, *sides, C = blocks[0].shape
         limit = max(np.abs(W).max() for W in blocks) or 1.0
-        are_curves = _are_signals(blocks[0]) and C <= MOST_CURVES
+        are_curves = _are_signals(blocks[0]) and C <= MAX_CURVES
         is_colour = C == 3 and self.layer == 0
         self.axes_ = axes = _axes(ax, (1, len(blocks)), F, type(self).__name__)
         self.figure_, self.colorbar_, self.artists_ = axes[0, 0].figure, None, []
@@ -271,10 +271,10 @@ class FeatureMapDisplay:
             If there is no such layer, or X has more than 32 images.
         """
         network = _network_of(estimator, cls)
-        X = _images.as_array(X)
-        if X.shape[:1] > (MOST_IMAGES,):
+        X = shapes.as_array(X)
+        if X.shape[:1] > (MAX_IMAGES,):
             raise ValueError(
-                f"X has {X.shape[0]} images, and each is drawn: pass at most {MOST_IMAGES} of them."
+                f"X has {X.shape[0]} images, and each is drawn: pass at most {MAX_IMAGES} of them."
             )
         inputs = estimator[:-1].transform(X) if len(getattr(estimator, "steps", [])) > 1 else X
         untrained = copy.copy(network)
@@ -319,14 +319,14 @@ class FeatureMapDisplay:
             )
         is_byte = images.dtype == np.uint8
         images = images.astype(float)  # differences of whole numbers could overflow
-        of_images = (0, 255) if is_byte else (images.min(), images.max()), image_cmap
-        of_maps = (0, max(A.max() for A in blocks) or 1.0), cmap
+        image_style = (0, 255) if is_byte else (images.min(), images.max()), image_cmap
+        map_style = (0, max(A.max() for A in blocks) or 1.0), cmap
         self.axes_ = axes = _axes(ax, (n, 1 + len(blocks)), F, type(self).__name__)
         self.figure_, self.colorbar_ = axes[0, 0].figure, None
         self.artists_ = np.empty(axes.shape, dtype=object)
         for (k, column), ax in np.ndenumerate(axes):
             values = [images, *blocks][column][k]
-            limits, colours = of_maps if column else of_images
+            limits, colours = map_style if column else image_style
             if _are_signals(values[np.newaxis]):
                 curves = values.reshape(-1, values.shape[-1]).T[..., np.newaxis]
                 self.artists_[k, column] = _draw_curves(ax, curves, limits)
@@ -478,9 +478,9 @@ class LossCurveDisplay:
             self.lines_ += ax.plot(epochs, curve, label=name or "training", **style)
             if validation_curve is not None:
                 dashed = {"color": self.lines_[-1].get_color(), "linestyle": "--"}
-                of_name = f"{name}, validation" if name else "validation"
+                validation_name = f"{name}, validation" if name else "validation"
                 self.lines_ += ax.plot(
-                    epochs, validation_curve, label=of_name, **{**style, **dashed}
+                    epochs, validation_curve, label=validation_name, **{**style, **dashed}
                 )
             ax.set(xlabel="epoch", ylabel=label)
             ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

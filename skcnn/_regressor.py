@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 
-from . import _images
-from ._availability import available_unless
 from ._base import BaseConvNet
-from ._failure import checked, quietly
+from ._estimator import shapes
+from ._estimator.availability import available_unless
+from ._estimator.failure import ignore_fp_errors, validated_call
 from ._nn.losses import SquaredError
 from ._typing import Array, Augments, ImageShape, MaybeSparse, Poolings, PoolSizes, Sizes
 
@@ -255,9 +255,33 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
-        self._store(locals())
+        self.K = K
+        self.n_filters = n_filters
+        self.pool_size = pool_size
+        self.pooling = pooling
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.dropout = dropout
+        self.augment = augment
+        self.fit_intercept = fit_intercept
+        self.freeze = freeze
+        self.solver = solver
+        self.eta = eta
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.sampling = sampling
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.image_shape = image_shape
+        self.random_state = random_state
+        self.verbose = verbose
 
-    @checked
+    @validated_call
     def fit(
         self,
         X: MaybeSparse,
@@ -310,7 +334,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         return self._train(X, y, sample_weight, X_val, y_val)
 
     @available_unless(lambda self: self._reason_against_partial_fit())
-    @checked
+    @validated_call
     def partial_fit(
         self, X: MaybeSparse, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -345,9 +369,9 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             An AttributeError and a ValueError, with ``early_stopping=True``, ``solver="lbfgs"`` or
             ``learning_rate="adaptive"``, which need all samples or several epochs.
         """
-        return self._train(X, y, sample_weight, stream=True)
+        return self._train(X, y, sample_weight, incremental=True)
 
-    @quietly
+    @ignore_fp_errors
     def predict(self, X: MaybeSparse) -> Array:
         """Predict the targets.
 
@@ -365,7 +389,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         T = self._outputs(X)
         return T.reshape(len(T), *self._target_shape)
 
-    @quietly
+    @ignore_fp_errors
     def score(self, X: MaybeSparse, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the coefficient of determination, R2, of the predictions.
 
@@ -386,7 +410,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         score : float
             As :func:`sklearn.metrics.r2_score` has it: 1 for exact predictions.
         """
-        with _images.named_errors("y or sample_weight"):
+        with shapes.named_errors("y or sample_weight"):
             return super().score(X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
@@ -403,7 +427,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             raise TypeError("y must be a dense array, not a sparse one: pass y.toarray().")
         return {"multi_output": True, "y_numeric": True}
 
-    def _set_targets(self, y: Array, resume: bool, stream: bool) -> None:
+    def _set_targets(self, y: Array, resume: bool, incremental: bool) -> None:
         """Store the shape of the targets of a sample; `_encode` compares it with a later one."""
         if not resume:
             self._target_shape = y.shape[1:]
@@ -430,6 +454,6 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             )
         return targets
 
-    def _weigh(self, y: Array, s: Array, stream: bool) -> Array:
+    def _weigh(self, y: Array, s: Array, incremental: bool) -> Array:
         """Return the weights s of samples as they are."""
         return s

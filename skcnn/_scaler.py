@@ -20,12 +20,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from . import _images
-from ._documentation import HasDocumentation
-from ._failure import all_or_nothing, checked, quietly
-from ._saving import VersionedState
+from ._estimator import shapes
+from ._estimator.documentation import HasDocumentation
+from ._estimator.failure import all_or_nothing, ignore_fp_errors, validated_call
+from ._estimator.saving import VersionedState
+from ._estimator.weights import check_sample_weight
 from ._typing import Array, ImageShape, MaybeSparse
-from ._weights import check_sample_weight
 
 _STATISTICS = ("mean_", "var_", "scale_", "n_samples_seen_")
 
@@ -45,12 +45,12 @@ def _plain(value: Any) -> list[str] | str:
 
 
 def _array(X: Any) -> Any:
-    """Return X as `_images.as_array` does, or as it is where scikit-learn dispatches on its type.
+    """Return X as `shapes.as_array` does, or as it is where scikit-learn dispatches on its type.
 
     scikit-learn then computes in the library that X is of, and rows come out in it.
     """
     dispatched = get_config()["array_api_dispatch"] and hasattr(X, "device")
-    return X if dispatched else _images.as_array(X)
+    return X if dispatched else shapes.as_array(X)
 
 
 def _unless_images(method: Any) -> Any:
@@ -62,7 +62,7 @@ def _unless_images(method: Any) -> Any:
     @wraps(method)
     def wrapper(self: Any, X: MaybeSparse, *args: Any, **kwargs: Any) -> Any:
         X = _array(X)
-        wrapped = method.__wrapped__ if _images.are_images(X) else method
+        wrapped = method.__wrapped__ if shapes.are_images(X) else method
         return wrapped(self, X, *args, **kwargs)
 
     return wrapper
@@ -179,7 +179,7 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
         for name in {"transform", "fit_transform"} & vars(cls).keys():
             setattr(cls, name, _unless_images(getattr(cls, name)))
 
-    @checked
+    @validated_call
     def fit(self, X: MaybeSparse, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Compute the mean and standard deviation of images.
 
@@ -208,7 +208,7 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
         """
         return self._update(X, y, sample_weight, first_call=True)
 
-    @checked
+    @validated_call
     def partial_fit(
         self, X: MaybeSparse, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -234,7 +234,7 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
         self._validate_params()  # _fit_context skips this once the scaler is fitted
         return self._update(X, y, sample_weight, first_call=not hasattr(self, "n_samples_seen_"))
 
-    @quietly
+    @ignore_fp_errors
     def transform(self, X: MaybeSparse, copy: bool | None = None) -> Any:
         """Standardise images.
 
@@ -254,7 +254,7 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
         """
         return self._map(StandardScaler.transform, X, copy)
 
-    @quietly
+    @ignore_fp_errors
     def inverse_transform(self, X: MaybeSparse, copy: bool | None = None) -> Any:
         """Turn standardised images back into the original ones.
 
@@ -286,7 +286,7 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
         """Update the statistics with more images, or compute them from the first ones."""
         given = X
         X = _array(X)
-        shape = _images.shape_of(X)
+        shape = shapes.shape_of(X)
         if first_call:
             # StandardScaler's own case, arrays of other libraries included.
             as_rows = shape is None and self.image_shape is None and self.per == "pixel"
@@ -299,7 +299,7 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
             task = {"X": given, "y": y, "metadata": {"sample_weight": sample_weight}}
             callback_context = self._init_callback_context()
             callback_context.call_on_fit_task_begin(estimator=self, **task)
-        with all_or_nothing(self) as (scaler, _), _images.named_errors("X"):
+        with all_or_nothing(self) as (scaler, _), shapes.named_errors("X"):
             if first_call:
                 for name in (*_STATISTICS, "image_shape_"):
                     vars(scaler).pop(name, None)
@@ -307,9 +307,9 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
                 scaler._sample_shape = shape  # of X as it came: None for rows
                 scaler._fitted_with = copy.deepcopy({k: getattr(self, k) for k in _FIXED})
             if as_rows:
-                _update_statistics(scaler, _images.as_rows(X, shape), y, sample_weight)
+                _update_statistics(scaler, shapes.as_rows(X, shape), y, sample_weight)
             else:
-                scaler._update_by_columns(_images.as_array(X), shape, sample_weight, first_call)
+                scaler._update_by_columns(shapes.as_array(X), shape, sample_weight, first_call)
             scaler._check_finite("X" if sample_weight is None else "X or sample_weight")
             if not as_rows:
                 fitted = {"__dict__": {**vars(scaler)}}
@@ -324,11 +324,11 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
         """Update the statistics, each of them of one pixel or one channel."""
         if isinstance(X, np.ndarray):  # validated in slices, later
             first = np.atleast_1d(X)[:1]
-            validate_data(self, _images.as_rows(first, shape), reset=first_call, **_ROWS)
+            validate_data(self, shapes.as_rows(first, shape), reset=first_call, **_ROWS)
         else:
             X = validate_data(self, X, reset=first_call, **_ROWS)
         if first_call and not (shape is None and self.image_shape is None):
-            self.image_shape_ = _images.infer_shape(self.image_shape, shape, self.n_features_in_)
+            self.image_shape_ = shapes.infer_shape(self.image_shape, shape, self.n_features_in_)
         scaler = self._scaler_of_columns()
         if sparse.issparse(X):
             columns = self._columns(X)
@@ -420,17 +420,17 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
         """Return X, rows or images, as a method of StandardScaler maps it."""
         given = X
         X = _array(X)
-        shape = _images.shape_of(X)
+        shape = shapes.shape_of(X)
         self._check_fitted_for(given, shape)
         copy = self.copy if copy is None else copy
         if not isinstance(copy, (bool, np.bool_)):
             raise TypeError(f"copy={copy!r} must be True, False or None.")
-        copy = copy or _images.is_table(X)  # pandas may share memory with the table X was taken of
-        with _images.named_errors("X"):
+        copy = copy or shapes.is_table(X)  # pandas may share memory with the table X was taken of
+        with shapes.named_errors("X"):
             if self._as_rows and get_config()["array_api_dispatch"]:
-                mapped = method(self, _images.as_rows(X, shape), copy)
+                mapped = method(self, shapes.as_rows(X, shape), copy)
             else:
-                rows = self._floats(_images.as_array(X), shape, copy, method)
+                rows = self._floats(shapes.as_array(X), shape, copy, method)
                 mapped = method(self._scaler_of_columns(), self._columns(rows), copy=False)
                 if mapped.shape != rows.shape:
                     mapped = mapped.reshape(rows.shape)
@@ -447,9 +447,9 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
             converted = X.astype(dtype, order=order, copy=False)
             options["copy"] = copy and np.may_share_memory(converted, X)
             X = converted
-        elif _images.is_table(X) and _images.is_single_precision(X):
+        elif shapes.is_table(X) and shapes.is_single_precision(X):
             options["dtype"] = np.float32
-        rows = _images.as_rows(X, shape)
+        rows = shapes.as_rows(X, shape)
         if method is StandardScaler.transform:
             return validate_data(self, rows, reset=False, **options)
         rows = check_array(rows, estimator=self, input_name="X", **options)  # without their names
@@ -473,9 +473,9 @@ class ImageScaler(HasDocumentation, VersionedState, StandardScaler):
                     "again."
                 )
         if hasattr(self, "image_shape_"):
-            _images.check_batch(X, self.image_shape_)
+            shapes.check_batch(X, self.image_shape_)
             if shape is not None:
-                _images.check_shape(shape, self.image_shape_, self)
+                shapes.check_shape(shape, self.image_shape_, self)
 
     def _scaler_of_columns(self) -> StandardScaler:
         """Return a StandardScaler of columns, with the statistics of those that were fitted."""

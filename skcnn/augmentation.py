@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
-from ._documentation import HasDocumentation
+from ._estimator.documentation import HasDocumentation
 from ._typing import Array
 
 __all__ = ["flip_left_right", "jitter", "shift"]

@@ -14,9 +14,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from . import _images
 from ._base import BaseConvNet
 from ._classifier import ConvNetClassifier
+from ._estimator import shapes
 from ._regressor import ConvNetRegressor
 from ._scaler import ImageScaler
 from ._typing import ImageShape
@@ -134,7 +134,7 @@ def to_onnx(
 
     graph, is_network = _Graph(), isinstance(last, BaseConvNet)
     if is_network:
-        shape = _images.with_channels(last.image_shape_)
+        shape = shapes.with_channels(last.image_shape_)
     scalers = steps[:-1] if is_network else steps
     A = _scale(graph, scalers, "X", (given_dtype, dtype), shape, channels_first=is_network)
     outputs: dict[str, tuple[DTypeLike, tuple]] = {}
@@ -500,7 +500,7 @@ def _input_shape(steps, given):
         shape = getattr(first, "_sample_shape", None)  # StandardScaler has none
         return shape or (n_features,)
     shape = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    is_shape = 1 <= len(shape) <= 3 and all(map(_images.is_whole_number, shape))
+    is_shape = 1 <= len(shape) <= 3 and all(map(shapes.is_whole_number, shape))
     if not is_shape or prod(shape) != n_features:
         raise ValueError(
             f"input_shape={given!r} must be (H, W), (H, W, C) or (n_features,), of {n_features} "
@@ -509,7 +509,7 @@ def _input_shape(steps, given):
     if len(shape) > 1:
         for step in steps:
             if hasattr(step, "image_shape_"):
-                _images.check_shape(shape, step.image_shape_, step)
+                shapes.check_shape(shape, step.image_shape_, step)
     return shape
 
 
@@ -565,7 +565,7 @@ def _convert_voting(convert):
 def _converted_outputs(graph, operator, dtype):
     """Add a network of skl2onnx, computed in float32, and return the name of T, of a dtype."""
     (X,), model = operator.inputs, operator.raw_operator
-    shape, compute = _images.with_channels(model.image_shape_), np.dtype(np.float32)
+    shape, compute = shapes.with_channels(model.image_shape_), np.dtype(np.float32)
     A = _scale(graph, [], X.full_name, (_given_dtype(X), compute), shape, channels_first=True)
     return graph.cast(_outputs(graph, model, A, compute), compute, dtype)
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skcnn import ConvNetClassifier, ConvNetRegressor, ImageScaler
-from skcnn._images import check_shape, flatten, infer_shape, with_channels
+from skcnn._estimator.shapes import check_shape, flatten, infer_shape, with_channels
 
 BRIEF = {"max_iter": 1, "tol": None, "random_state": 0}
 

@@ -7,7 +7,7 @@ import os
 import warnings
 from functools import cache
 
-_reasons = []  # why there are no loops in this process
+_reasons: list[Exception] = []  # why there are no loops in this process
 
 
 class CompilationError(Exception):

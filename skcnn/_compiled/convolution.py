@@ -136,7 +136,7 @@ def response9(inputs, i, o, w):
 
 @inner
 def conv_forward(x, offsets, W, z, n_runs, length, x_stride, z_stride):
-    """z[f, q] = sum_k W[f, k] * x[q + offsets[k]], for some filters, in runs of pixels."""
+    """z[f, q] = sum_k W[f, k] * x[q + offsets[k]], for one to four filters, in runs of pixels."""
     size, row, n_taps = z.shape[1], W.shape[1], offsets.size
     for run in range(n_runs):
         first, start = run * x_stride, run * z_stride
@@ -177,7 +177,7 @@ def conv_forward4(inputs, offsets, W, z):
 
 @inner
 def conv_backward(dz, origin, x, offsets, dW, length):
-    """dW[f, k] += sum_q dz[f, origin + q] * x[q + offsets[k]], for some filters."""
+    """dW[f, k] += sum_q dz[f, origin + q] * x[q + offsets[k]], for one to four filters."""
     size, row, n_taps = dz.shape[1], dW.shape[1], offsets.size
     for start in range(0, length, MAX_RUN):
         inputs = part(x, start, x.size - start)

@@ -145,9 +145,9 @@ class CompiledExecutor:
         for row, packed_row in zip(solver.memory, memory):
             arrays += self._packed.layout.arrays(row, packed_row)
         pack(arrays)
-        state = eta, solver.constants, memory, solver.t
+        state = alpha, eta, solver.constants, memory, solver.t
         rule = getattr(records, solver.rule)
-        solver.t = self._run(self._network, data, T, batch_size, rule, alpha=alpha, state=state)
+        solver.t = self._run(self._network, data, T, batch_size, rule, state=state)
         unpack(self._packed.arrays + arrays)
         return T
 
@@ -155,12 +155,12 @@ class CompiledExecutor:
         """Return a dropout mask in the loops' layout; without dropout, one of no columns."""
         return self._nothing if mask is None else self._packed.layout.padded_mask(mask)
 
-    def _run(self, network, data, T, batch_size, rule, overwrite=True, alpha=0.0, state=None):
+    def _run(self, network, data, T, batch_size, rule, overwrite=True, state=None):
         """Call the loops; where they cannot be compiled, none are used from now on."""
-        state = state or (0.0, (0.0, 0.0, 0.0), self._nothing, 0)
+        state = state or (0.0, 0.0, (0.0, 0.0, 0.0), self._nothing, 0)
         try:
             run = interpreter().run
-            return run(network, data, T, batch_size, rule, overwrite, alpha, state)
+            return run(network, data, T, batch_size, rule, overwrite, state)
         except CompilationError as failure:
             go_without(failure.__cause__)
             raise

@@ -23,9 +23,9 @@ def copy_images(X, rows, layer, x):
         for i in range(layer.H):
             to = c * layer.channel + i * layer.row + layer.origin
             for j in range(layer.W):
-                of = np.uintp((i * layer.W + j) * layer.C + c)
+                source = np.uintp((i * layer.W + j) * layer.C + c)
                 for n in range(len(rows)):
-                    x[np.uintp(to + n)] = X[np.uintp(rows[n]), of]
+                    x[np.uintp(to + n)] = X[np.uintp(rows[n]), source]
                 to += layer.group_size
 
 

@@ -36,7 +36,7 @@ _faults: list[Exception] = []  # of the cache, found in this process
 
 
 @cache
-def hash_of_sources():
+def source_hash():
     """Return a number that changes with any file of this folder."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -45,7 +45,7 @@ def hash_of_sources():
 
 
 def outer(function):
-    """Compile what Python calls; `hash_of_sources` is to be in its closure."""
+    """Compile what Python calls; `source_hash` is to be in its closure."""
     return function if config.DISABLE_JIT else CachedFunction(function, partial(njit, **OPTIONS))
 
 

@@ -26,7 +26,7 @@ def max_forward(z, b, layer, buffers, a, argmax):
     """
     zero = z.dtype.type(0)
     m, row = layer.group_size, layer.row
-    row_of_pixels = row // m
+    pixels_a_row = row // m
     n_columns, step = layer.W // layer.q, layer.q * m
     length = n_columns * step
     # In runs over whole rows, that is less work than to go window by window: the greatest of each
@@ -40,7 +40,7 @@ def max_forward(z, b, layer, buffers, a, argmax):
         for u in range(1, layer.p):
             y = part(z, (i * layer.p + u) * row, length)
             out, out_offsets = part(buffers, start, length), part(buffers, start + length, length)
-            maximum(x, x_offsets, y, zeros, u * row_of_pixels, out, out_offsets)
+            maximum(x, x_offsets, y, zeros, u * pixels_a_row, out, out_offsets)
             x, x_offsets, start, other = out, out_offsets, other, start
         width = 1
         while width < layer.q:
@@ -54,11 +54,11 @@ def max_forward(z, b, layer, buffers, a, argmax):
         for j in range(n_columns):
             outputs = part(a, i * layer.A_row + j * m, m)
             offsets = part(argmax, i * layer.dA_row + j * m, m)
-            of, of_offsets = part(x, j * step, m), part(x_offsets, j * step, m)
+            maxima, max_offsets = part(x, j * step, m), part(x_offsets, j * step, m)
             for n in range(m):
-                value = of[n] + b
+                value = maxima[n] + b
                 outputs[n] = zero if value < zero else value
-                offsets[n] = of_offsets[n]
+                offsets[n] = max_offsets[n]
 
 
 @inner
@@ -70,17 +70,18 @@ def max_backward(da, a, argmax, layer, dz):
     for i in range(layer.H):
         part(dz, i * row, length)[:] = zero
     for i in range(layer.H // layer.p):
-        of, outputs = part(da, i * layer.dA_row, layer.dA_row), part(a, i * layer.A_row, length)
+        gradients = part(da, i * layer.dA_row, layer.dA_row)
+        outputs = part(a, i * layer.A_row, length)
         for j in range(layer.dA_row):
-            value = of[j] if outputs[j] > zero else zero
-            of[j] = value
+            value = gradients[j] if outputs[j] > zero else zero
+            gradients[j] = value
             total += value
         offsets = part(argmax, i * layer.dA_row, layer.dA_row)
         w = np.uintp(0)
         for j in range(layer.W // layer.q):
             window = np.uintp(i * layer.p * row + j * layer.q * m)
             for n in range(np.uintp(m)):
-                dz[window + n + np.uintp(offsets[w]) * np.uintp(m)] = of[w]
+                dz[window + n + np.uintp(offsets[w]) * np.uintp(m)] = gradients[w]
                 w += np.uintp(1)
     return total
 

@@ -19,7 +19,7 @@ from .convolution import convolution_backward, convolution_forward
 from .dense import axpy, dense_layer_backward, dense_layer_forward
 from .dropout import dropout_backward, dropout_forward
 from .images import images_forward, to_rows_backward, to_rows_forward
-from .jit import hash_of_sources, inlined, outer
+from .jit import inlined, outer, source_hash
 from .losses import loss_backward
 from .memory import part
 from .one_image import one_image_forward, prefetch_backward, prefetch_forward
@@ -128,7 +128,7 @@ def visit(network, data, factor, T, start, stop, trains, overwrite):
 def _new_run(sources):
     """Return the function that Python calls, with the hash of the sources in its closure."""
 
-    def run(network, data, T, batch_size, rule, overwrite, penalty, solver):
+    def run(network, data, T, batch_size, rule, overwrite, solver):
         """Visit images batch by batch: write their outputs, and the gradient of each, and step.
 
         Parameters
@@ -143,11 +143,9 @@ def _new_run(sources):
             ADAM: a step on the gradient of the mean loss of a batch, with the penalty.
         overwrite : bool
             Whether the gradient is written, and not added.
-        penalty : float
-            L2 penalty, for the steps.
-        solver : tuple (eta, constants, memory, t)
-            Learning rate; three constants and the memory of the solver, (2, gradient.size); and the
-            number of steps that it took before.
+        solver : tuple (alpha, eta, constants, memory, t)
+            L2 penalty and learning rate; three constants and the memory of the solver,
+            (2, gradient.size); and the number of steps that it took before.
 
         Returns
         -------
@@ -155,7 +153,7 @@ def _new_run(sources):
         """
         sources  # noqa: B018
         number, one = T.dtype.type, T.dtype.type(1)
-        eta, constants, memory, t = solver
+        alpha, eta, constants, memory, t = solver
         gradient, n_intercepts = network.gradient, network.sizes[0].n_intercepts
         theta = part(network.vector, 0, gradient.size)
         weights = part(theta, n_intercepts, theta.size - n_intercepts)
@@ -165,8 +163,8 @@ def _new_run(sources):
             factor = one / number(stop - start) if rule > GRADIENT else one
             visit(network, data, factor, T, start, stop, rule > OUTPUTS, overwrite)
             if rule > GRADIENT:
-                if penalty > 0:
-                    axpy(number(penalty), weights, weights_gradient)
+                if alpha > 0:
+                    axpy(number(alpha), weights, weights_gradient)
                 t += 1
                 step(rule, theta, gradient, eta, constants, memory, t)
         return t
@@ -174,4 +172,4 @@ def _new_run(sources):
     return outer(run)
 
 
-run = _new_run(hash_of_sources())
+run = _new_run(source_hash())

@@ -1,11 +1,11 @@
 """The architecture: from the parameters of an estimator to a row of layers."""
 
-from .._arguments import SEQUENCES, shown
 from .._engine.network import Network
-from .._images import is_whole_number
 from .._nn.convolution import Convolution
 from .._nn.dense import Dense
 from .._nn.dropout import Dropout
+from .arguments import SEQUENCES, short_repr
+from .shapes import check_image_shape, is_whole_number, with_channels
 
 # The parameters that make a network; the first four have a value for each convolution layer.
 SIZES = ("n_filters", "K", "pool_size", "pooling", "hidden_layer_sizes")
@@ -38,6 +38,25 @@ def layer_sizes(estimator):
     return sizes
 
 
+def check_sizes(estimator):
+    """Refuse parameters that ask for another network than the one to go on with."""
+    asked, found = layer_sizes(estimator), {**estimator._sizes}
+    image_shape, fitted_shape = estimator.image_shape, estimator.image_shape_
+    if image_shape is not None:
+        check_image_shape(image_shape)
+        if with_channels(image_shape) != with_channels(fitted_shape):
+            asked["image_shape"], found["image_shape"] = image_shape, fitted_shape
+    for name, value in asked.items():
+        given, fitted = getattr(estimator, name), found[name]
+        if value != fitted:
+            if not isinstance(given, SEQUENCES) and len({*fitted}) == 1:
+                fitted = fitted[0]
+            raise ValueError(
+                f"{name}={given}, but the model to go on with has {name}={fitted}: set it back, or "
+                "call fit with warm_start=False."
+            )
+
+
 def as_tuple(name, value):
     """Return a parameter as a tuple with a value for each layer.
 
@@ -56,7 +75,8 @@ def as_tuple(name, value):
             numbers = ["a whole number of at least 1"] if name != "pooling" else []
             allowed = " or ".join([*numbers, *(f'"{word}"' for word in words)])
             raise ValueError(
-                f"{name}={shown(value)} must have {allowed} for each layer, but got {shown(size)}."
+                f"{name}={short_repr(value)} must have {allowed} for each layer, but got "
+                f"{short_repr(size)}."
             )
     if not sizes and name != "hidden_layer_sizes":
         raise ValueError(f"{name}={value!r} has no layer: give a value for each.")

@@ -1,7 +1,7 @@
 """Solvers: they work on a vector of parameters and its gradient, not on a network.
 
 A stochastic solver is made for a vector theta. Its state, with which a training can be resumed, is
-``memory``, an array of some rows as long as theta, and ``t``, the number of steps taken.
+``memory``, an array whose rows are as long as theta, and ``t``, the number of steps taken.
 ``step(theta, gradient, eta)`` changes theta in place, and may overwrite ``gradient``. ``rule`` and
 ``constants`` define the step for the compiled loops.
 """

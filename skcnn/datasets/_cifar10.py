@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import check_switches
+from .._estimator.arguments import check_switches
 from .._typing import Array
 from ._download import RemoteFile, RemoteFiles, fetch
 from ._selection import Subset, class_numbers, make_dataset, subset_files

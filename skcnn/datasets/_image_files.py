@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils import Bunch
 
-from .._arguments import check_switches, shown
-from .._images import is_whole_number
+from .._estimator.arguments import check_switches, short_repr
+from .._estimator.shapes import is_whole_number
 from ._progress_bar import progress_bar
 
 # Not those that run a program (EPS) or hold drawings, icons, films or measurements.
@@ -187,17 +187,19 @@ def load_image_files(
 def _check_arguments(container_path, size, grey, dtype):
     """Return dtype as NumPy's; refuse wrong types, and sizes that no image has."""
     if not isinstance(container_path, str | os.PathLike):
-        raise TypeError(f"container_path={shown(container_path)} must be a str or path-like.")
+        raise TypeError(f"container_path={short_repr(container_path)} must be a str or path-like.")
     check_switches(grey=grey)
     sides = size if isinstance(size, tuple | list) and len(size) == 2 else [None]
     if size is not None and not all(is_whole_number(k) and 1 <= k < 2**31 for k in sides):
-        raise ValueError(f"size={shown(size)} must be (height, width), in whole pixels, or None.")
+        raise ValueError(
+            f"size={short_repr(size)} must be (height, width), in whole pixels, or None."
+        )
     try:
         name = np.dtype(dtype).name
     except (TypeError, ValueError):
         name = None
     if name not in _DTYPES:
-        raise ValueError(f'dtype={shown(dtype)} must be "uint8", "uint16" or "float32".')
+        raise ValueError(f'dtype={short_repr(dtype)} must be "uint8", "uint16" or "float32".')
     return np.dtype(name)
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._arguments import shown
-from .._images import is_whole_number
+from .._estimator.arguments import short_repr
+from .._estimator.shapes import is_whole_number
 from .._typing import Array
 
 Subset = Literal["train", "test", "all"]
@@ -17,7 +17,7 @@ Subset = Literal["train", "test", "all"]
 def subset_files(subset: str, subsets: dict[str, list[Any]]) -> list[Any]:
     """Return the files of a subset; those of "all" are the files of each subset in turn."""
     if not isinstance(subset, str) or subset not in (*subsets, "all"):
-        raise ValueError(f"subset={shown(subset)} must be one of {[*subsets, 'all']}.")
+        raise ValueError(f"subset={short_repr(subset)} must be one of {[*subsets, 'all']}.")
     return sum(subsets.values(), []) if subset == "all" else subsets[subset]
 
 
@@ -31,14 +31,14 @@ def class_numbers(classes: Any, names: list[str]) -> list[int] | None:
         labels = []
     if not labels:
         raise ValueError(
-            f"classes={shown(classes)} must be a list of classes, such as [{names[0]!r}, 1]."
+            f"classes={short_repr(classes)} must be a list of classes, such as [{names[0]!r}, 1]."
         )
     for label in labels:
         is_name_or_number = isinstance(label, str) or is_whole_number(label)
         if not is_name_or_number or label not in (*names, *range(len(names))):
             raise ValueError(
-                f"classes={shown(classes)} has {shown(label)}, which is neither a number from 0 "
-                f"to {len(names) - 1} nor one of {names}."
+                f"classes={short_repr(classes)} has {short_repr(label)}, which is neither a number "
+                f"from 0 to {len(names) - 1} nor one of {names}."
             )
     return [names.index(label) if isinstance(label, str) else int(label) for label in labels]
 

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from skcnn import ConvNetClassifier, ImageScaler
-from skcnn._arguments import SEQUENCES
+from skcnn._estimator.arguments import SEQUENCES
 from skcnn.augmentation import flip_left_right, jitter, shift
 
 from . import inputs

@@ -22,12 +22,12 @@ class VersionedState:
     """
 
     def __getstate__(self):
-        from . import __version__  # here, since the package imports this module
+        from .. import __version__  # here, since the package imports this module
 
         return {**super().__getstate__(), "_skcnn_format": FORMAT, "_skcnn_version": __version__}
 
     def __setstate__(self, state):
-        from . import __version__
+        from .. import __version__
 
         state = {**state}
         format, version = state.pop("_skcnn_format", FORMAT), state.pop("_skcnn_version", None)

@@ -7,16 +7,16 @@ from operator import call
 import numpy as np
 from sklearn.base import _fit_context
 
-from ._typing import Method
+from .._typing import Method
 
 # For methods whose results are checked: values that overflow are found by the checks, which say
 # what to do about them, and values that vanish are 0, whatever np.seterr the caller has set.
-quietly = np.errstate(all="ignore")
+ignore_fp_errors = np.errstate(all="ignore")
 
 
-def checked(method: Method) -> Method:
-    """Run a method that trains quietly, once the parameters of its estimator are validated."""
-    return _fit_context(prefer_skip_nested_validation=True)(quietly(method))
+def validated_call(method: Method) -> Method:
+    """Validate the parameters of an estimator, then run its method that trains."""
+    return _fit_context(prefer_skip_nested_validation=True)(ignore_fp_errors(method))
 
 
 def shallow_copy(estimator):

@@ -25,10 +25,10 @@ def check_switches(**switches: bool) -> None:
     """Raise a TypeError for a parameter that is neither True nor False."""
     for name, value in switches.items():
         if not isinstance(value, bool | np.bool_):
-            raise TypeError(f"{name}={shown(value)} must be True or False.")
+            raise TypeError(f"{name}={short_repr(value)} must be True or False.")
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return the repr of a value for an error: on one line, and not too long."""
     try:
         text = " ".join(repr(value).split())

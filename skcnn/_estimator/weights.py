@@ -5,7 +5,7 @@ from numbers import Number
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
-from . import _images
+from . import shapes
 
 
 def scaled_to_mean_1(weights):
@@ -44,8 +44,8 @@ def check_sample_weight(sample_weight, X, *, all_may_be_0=False):
                 "for each sample, or leave it None."
             )
         sample_weight = value
-    _images.check_kind(sample_weight, "sample_weight")
-    with _images.named_errors("sample_weight"):
+    shapes.check_kind(sample_weight, "sample_weight")
+    with shapes.named_errors("sample_weight"):
         checked = _check_sample_weight(
             sample_weight,
             X,

@@ -141,13 +141,13 @@ def check_samples(X, shape, y):
     ValueError
         Naming the transposition.
     """
-    of_y = y.shape if hasattr(y, "shape") else (len(y),) if hasattr(y, "__len__") else ()
-    of_X = (*X.shape[:1], *(shape or X.shape[1:]))
-    if of_y and len(of_X) > 1 and of_X[-1] == of_y[0] != of_X[0]:
-        axes = ", ".join(map(str, (len(of_X) - 1, *range(len(of_X) - 1))))
+    y_shape = y.shape if hasattr(y, "shape") else (len(y),) if hasattr(y, "__len__") else ()
+    X_shape = (*X.shape[:1], *(shape or X.shape[1:]))
+    if y_shape and len(X_shape) > 1 and X_shape[-1] == y_shape[0] != X_shape[0]:
+        axes = ", ".join(map(str, (len(X_shape) - 1, *range(len(X_shape) - 1))))
         raise ValueError(
-            f"X has the shape {of_X}, but y has {of_y[0]} samples, as the last axis of X: pass "
-            f"X.transpose({axes})."
+            f"X has the shape {X_shape}, but y has {y_shape[0]} samples, as the last axis of X: "
+            f"pass X.transpose({axes})."
         )
 
 
@@ -262,16 +262,16 @@ def way_out(shape_of_X, shape):
 
     Their axes may be in another order, or they may be grey images with three equal channels.
     """
-    of_X, wanted = list(shape_of_X or ()), list(shape)
-    if len(of_X) == 3 and with_channels(shape) == (*of_X[:2], 1):
+    X_shape, wanted = list(shape_of_X or ()), list(shape)
+    if len(X_shape) == 3 and with_channels(shape) == (*X_shape[:2], 1):
         return "pass one channel, X[..., 0], if all are equal; or "
-    if len(of_X) == 2 and wanted[0] == 1:
+    if len(X_shape) == 2 and wanted[0] == 1:
         wanted = wanted[1:]  # signals
-    if of_X == wanted or sorted(of_X) != sorted(wanted):
+    if X_shape == wanted or sorted(X_shape) != sorted(wanted):
         return ""
     axes = []
     for side in wanted:
-        axes.append(next(k + 1 for k, of in enumerate(of_X) if of == side and k + 1 not in axes))
+        axes.append(next(k + 1 for k, of in enumerate(X_shape) if of == side and k + 1 not in axes))
     return f"pass X.transpose({', '.join(map(str, [0, *axes]))}) if that is their order; or "
 
 

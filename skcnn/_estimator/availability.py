@@ -5,7 +5,7 @@ from typing import Any
 
 from sklearn.utils._available_if import _AvailableIfDescriptor
 
-from ._typing import Method
+from .._typing import Method
 
 
 class NotSupportedError(ValueError, AttributeError):
