@@ -84,13 +84,15 @@ def network(model):
     """The convolution and the dense layers of a model as the oracle wants them, copied."""
     height, width, n_channels = (*model.image_shape_, 1)[:3]
     filters, intercepts = layers(model.filters_), layers(model.filter_intercept_)
-    pool_sizes = model.pool_size
-    if not isinstance(pool_sizes, tuple):
-        pool_sizes = [pool_sizes] * len(filters)
+    sizes, kinds = (
+        value if isinstance(value, tuple) else [value] * len(filters)
+        for value in (model.pool_size, model.pooling)
+    )
     convolutions = []
-    for W, b, pool_size in zip(filters, intercepts, pool_sizes, strict=True):
+    for W, b, pool_size, kind in zip(filters, intercepts, sizes, kinds, strict=True):
         p, q = oracle.window(pool_size, height, width)
-        convolutions.append((W.reshape(*W.shape[:3], n_channels).copy(), b.copy(), (p, q)))
+        W = W.reshape(*W.shape[:3], n_channels)
+        convolutions.append((W.copy(), b.copy(), (p, q), kind))
         height, width, n_channels = height // p, width // q, len(W)
     denses = [(V.T.copy(), c.copy()) for V, c in zip(model.coefs_, model.intercepts_, strict=True)]
     return convolutions, denses
@@ -123,6 +125,8 @@ CASES = {
     "global": ((6, 5), {"n_filters": (2, 3), "pool_size": (2, "global")}),
     "global, one layer": ((6, 5, 2), {"n_filters": 3, "pool_size": "global"}),
     "filters after global": ((5, 5), {"n_filters": (3, 2), "pool_size": "global"}),
+    "average": ((7, 6), {"n_filters": (2, 3), "pool_size": (3, 2), "pooling": "average"}),
+    "average of all": ((6, 5, 2), {"n_filters": 3, "pool_size": "global", "pooling": "average"}),
     "signal": ((1, 13), {"n_filters": (2, 3), "K": (4, 3), "pool_size": (3, 2)}),
     "signals": ((1, 12, 2), {"n_filters": (2, 3), "pool_size": (2, "global")}),
     "column": ((13, 1), {"n_filters": (2, 3), "K": (4, 3), "pool_size": (3, 2)}),
@@ -193,8 +197,11 @@ def distance_to_a_bend(X, convolutions, denses, fit_intercept):
     stays 0: these do not count.
     """
     distances, given = [], oracle.inputs(X, convolutions)
-    for images, (W, b, (p, q)) in zip(given, convolutions):
+    for images, (W, b, (p, q), kind) in zip(given, convolutions):
         Z = oracle.response(images, W, b)
+        if kind == "average":
+            distances.append(np.abs(Z))
+            continue
         n, height, width, n_filters = Z.shape
         Z = Z[:, : height // p * p, : width // q * q]
         Z = Z.reshape(n, height // p, p, width // q, q, n_filters)
@@ -241,6 +248,7 @@ def networks(draw):
         "n_filters": for_each_layer(st.integers(1, 3)),
         "K": for_each_layer(st.integers(1, 4)),
         "pool_size": for_each_layer(st.sampled_from([1, 1, 2, 3, "global"])),
+        "pooling": for_each_layer(st.sampled_from(["max", "max", "average"])),
         "hidden_layer_sizes": tuple(hidden),
         "fit_intercept": draw(st.booleans()),
         "alpha": draw(st.sampled_from([0.0, 0.3])),
@@ -337,12 +345,13 @@ def test_gradients_agree_with_automatic_differentiation(kernels, drawn, n_classe
         for name, array in arrays(convolutions, denses).items()
     }
     A = torch.tensor(X).permute(0, 3, 1, 2)
-    for k, (*_, window) in enumerate(convolutions):
+    for k, (*_, window, kind) in enumerate(convolutions):
         W, b = (tensors[f"{letter} of convolution {k}"] for letter in "Wb")
         rows, columns = W.shape[1:3]
         A = functional.pad(A, (columns // 2, (columns - 1) // 2, rows // 2, (rows - 1) // 2))
         Z = functional.conv2d(A, W.permute(0, 3, 1, 2), b)
-        A = torch.relu(functional.max_pool2d(Z, window))
+        pool = functional.max_pool2d if kind == "max" else functional.avg_pool2d
+        A = pool(torch.relu(Z), window)
     T = A.permute(0, 2, 3, 1).flatten(1)
     for k in range(len(denses)):
         V, c = (tensors[f"{letter} of dense {k}"] for letter in "Vc")

@@ -346,7 +346,8 @@ def test_it_has_no_classes_and_says_when_it_is_not_fitted():
     with pytest.raises(NotFittedError):
         ConvNetRegressor().predict([[0.0]])
     assert {*ConvNetClassifier().get_params()} - {*ConvNetRegressor().get_params()} == {
-        "class_weight"
+        "class_weight",
+        "label_smoothing",
     }
     assert not hasattr(ConvNetRegressor(solver="lbfgs"), "partial_fit")
 

@@ -3,7 +3,7 @@
 They are optional: without numba this is imported too, and can run nothing.
 """
 
-from .availability import CompilationError
+from .errors import CompilationError
 from .executor import CompiledExecutor, PackedParameters, are_rows, can_run
 
 __all__ = ["CompilationError", "CompiledExecutor", "PackedParameters", "are_rows", "can_run"]

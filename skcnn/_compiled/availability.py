@@ -10,10 +10,6 @@ from functools import cache
 _reasons: list[Exception] = []  # why there are no loops in this process
 
 
-class CompilationError(Exception):
-    """A function cannot be compiled, for the reason that is the cause; nothing was computed."""
-
-
 def go_without(reason):
     """Use no loops from now on, and warn with the reason, once."""
     _reasons.append(reason)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from . import records
-from .availability import CompilationError, go_without, interpreter, is_available
+from .availability import go_without, interpreter, is_available
+from .errors import CompilationError
 from .layout import CACHE_LINE, pack, unpack
 from .plan import can_plan, make_layout, make_plan
 from .records import LAYER, NETWORK, STAGE, Data, Network, table

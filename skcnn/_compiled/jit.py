@@ -12,7 +12,7 @@ from pathlib import Path
 
 from numba import config, njit
 
-from .availability import CompilationError
+from .errors import CompilationError
 
 # Sums may be reordered, without which they are not vectors; NaN and infinity stay what they are,
 # so that a training that diverges is noticed. Nothing is allocated here, so references need not be
