@@ -5,11 +5,11 @@ PYTHON ?= python
 .PHONY: test slow check coverage coverage-loops coverage-report docs bench
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2
 
 # More settings and data of what the other tests prove: some ten minutes.
 slow:
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest -n 2 -m slow
 
 check:
 	$(PYTHON) -m ruff check .
@@ -20,7 +20,7 @@ check:
 # Python by the tests of the loops alone, since compiled code cannot be measured.
 coverage:
 	$(PYTHON) -m coverage erase
-	$(PYTHON) -m coverage run -m pytest -q
+	$(PYTHON) -m coverage run -m pytest -n 2 -q
 	$(MAKE) coverage-loops coverage-report
 
 coverage-loops:
