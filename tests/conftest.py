@@ -10,6 +10,19 @@ from skcnn.datasets import fetch_fashion_mnist
 matplotlib.use("Agg")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each process of ``pytest -n 2`` whole files, since fixtures of a file may be costly."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Name a file's content by its argument: a time in it would differ between processes."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="module", params=["arrays", "loops"])
 def kernels(request):
     """Run a test with whole arrays and, where numba is installed, with compiled loops."""

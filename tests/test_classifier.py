@@ -41,13 +41,23 @@ CURVES = (
 @parametrize_with_checks(
     [
         ConvNetClassifier(),
-        ConvNetClassifier(solver="sgd", eta=0.1),
-        ConvNetClassifier(solver="lbfgs"),
         ConvNetClassifier(n_filters=4, K=2, pool_size=2),
-        ConvNetClassifier(early_stopping=True),
     ]
 )
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(
+    [
+        ConvNetClassifier(solver="sgd", eta=0.1),
+        ConvNetClassifier(solver="lbfgs"),
+        ConvNetClassifier(early_stopping=True),
+    ]
+)
+def test_scikit_learn_checks_of_other_settings(estimator, check):
     check(estimator)
 
 

@@ -1,11 +1,18 @@
-"""The examples as a person runs them."""
+"""The examples run, and print what their texts say.
+
+On real images, which takes minutes, they run in the gallery of the documentation, and here with
+``pytest -m slow``, as do the few that take long in any case. The others run on the digits of
+scikit-learn, in the process of the tests.
+"""
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -13,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(name, folder, **environment):
+    """Return what an example prints in a process of its own, as a person runs it."""
     program = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
     environment = {**os.environ, "MPLBACKEND": "Agg", **environment}
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True)
@@ -20,6 +28,22 @@ def run(name, folder, **environment):
     return done.stdout
 
 
+@pytest.fixture
+def run_here(tmp_path, monkeypatch, capsys):
+    """Run an example in this process, which has imported all that it needs."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.chdir(tmp_path)
+
+    def run_here(name):
+        with joblib.parallel_config("sequential"):  # processes take longer to start
+            runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+        plt.close("all")
+        return capsys.readouterr().out
+
+    return run_here
+
+
+@pytest.mark.slow
 def test_trouser_vs_dress(fashion_train, fashion_test, tmp_path):
     printed = run("plot_trouser_vs_dress.py", tmp_path)
     assert re.search(r"untrained +0 +1\.03 +0\.45 +1\.11 +0\.44", printed)
@@ -41,12 +65,19 @@ OFFLINE = {
 }
 
 
-@pytest.mark.parametrize("name", OFFLINE)
-def test_without_a_network(name, tmp_path):
+TAKES_LONG = {"angle_of_a_picture"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in TAKES_LONG)) for name in OFFLINE],
+)
+def test_without_a_network(name, tmp_path, monkeypatch, run_here):
     # An address of this machine where nobody listens stands for a network that is not there.
-    nobody = "http://127.0.0.1:9"
-    environment = {"http_proxy": nobody, "https_proxy": nobody}
-    printed = run(f"plot_{name}.py", tmp_path, SKCNN_DATA=str(tmp_path / "empty"), **environment)
+    for variable in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.setenv("SKCNN_DATA", str(tmp_path / "empty"))
+    printed = run_here(f"plot_{name}.py")
     which, pattern, low, high = OFFLINE[name]
     first, *_ = printed.splitlines()
     assert first == (
@@ -56,12 +87,14 @@ def test_without_a_network(name, tmp_path):
     assert (tmp_path / f"{name}.png").exists()
 
 
-def test_grid_search(tmp_path):
-    printed = run("plot_grid_search.py", tmp_path)
+@pytest.mark.slow
+def test_grid_search(tmp_path, run_here):
+    printed = run_here("plot_grid_search.py")
     assert float(re.search(r"(\d\.\d+) on the test images", printed)[1]) > 0.95
     assert (tmp_path / "grid_search.png").exists()
 
 
+@pytest.mark.slow
 def test_compare_logistic_regression(fashion_train, tmp_path):
     printed = run("plot_compare_logistic_regression.py", tmp_path)
     accuracy = {
@@ -71,6 +104,7 @@ def test_compare_logistic_regression(fashion_train, tmp_path):
     assert (tmp_path / "compare_logistic_regression.png").exists()
 
 
+@pytest.mark.slow
 def test_ten_classes(fashion_train, fashion_test, tmp_path):
     printed = run("plot_ten_classes.py", tmp_path)
     accuracy = float(re.search(r"this network, .* (0\.\d+) in", printed)[1])
@@ -78,6 +112,7 @@ def test_ten_classes(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "ten_classes.png").exists()
 
 
+@pytest.mark.slow
 def test_many_filters(fashion_train, fashion_test, tmp_path):
     printed = run("plot_many_filters.py", tmp_path)
     accuracies = [float(figure) for figure in re.findall(r"^ +\d+ +(0\.\d+)", printed, re.M)]
@@ -86,6 +121,7 @@ def test_many_filters(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "many_filters.png").exists()
 
 
+@pytest.mark.slow
 def test_two_layers(fashion_train, fashion_test, tmp_path):
     printed = run("plot_two_layers.py", tmp_path)
     lines = re.findall(r"^(one layer.*|two layers) +(0\.\d+) +0\.\d+ +([\d,]+) ", printed, re.M)
@@ -98,8 +134,8 @@ def test_two_layers(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "two_layers.png").exists()
 
 
-def test_signals(tmp_path):
-    printed = run("plot_signals.py", tmp_path)
+def test_signals(tmp_path, run_here):
+    printed = run_here("plot_signals.py")
     assert "filters of shape (1, 15, 3)" in printed
     accuracy = {
         name: float(figure) for name, figure in re.findall(r"^(.+?)  +(\d\.\d+)", printed, re.M)
@@ -109,6 +145,7 @@ def test_signals(tmp_path):
     assert (tmp_path / "signals.png").exists()
 
 
+@pytest.mark.slow
 def test_augmentation(fashion_train, fashion_test, tmp_path):
     printed = run("plot_augmentation.py", tmp_path)
     lines = re.findall(r"^with(?:out)? augmentation +(0\.\d+|1\.0+) +(0\.\d+)", printed, re.M)
@@ -118,6 +155,7 @@ def test_augmentation(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "augmentation.png").exists()
 
 
+@pytest.mark.slow
 def test_out_of_core(fashion_train, fashion_test, tmp_path):
     printed = run("plot_out_of_core.py", tmp_path)
     held = [int(figure) for figure in re.findall(r"at most (\d+) MB", printed)]
@@ -127,10 +165,10 @@ def test_out_of_core(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "out_of_core.png").exists()
 
 
-def test_export_to_onnx(tmp_path):
+def test_export_to_onnx(run_here):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    printed = run("export_to_onnx.py", tmp_path)
+    printed = run_here("export_to_onnx.py")
     assert float(re.search(r"accuracy of the pipeline: (0\.\d+)", printed)[1]) > 0.95
     assert float(re.search(r"largest difference of probabilities: (.+)", printed)[1]) < 1e-5
     assert "labels that differ: 0 of 450" in printed
@@ -138,6 +176,7 @@ def test_export_to_onnx(tmp_path):
     assert "    label: tensor(string), ['n']" in printed
 
 
+@pytest.mark.slow
 def test_grid_search_on_dask(tmp_path):
     pytest.importorskip("distributed")
     printed = run("grid_search_on_dask.py", tmp_path)
@@ -147,8 +186,8 @@ def test_grid_search_on_dask(tmp_path):
     assert min(map(float, accuracies)) > 0.93
 
 
-def test_convolution_by_hand(tmp_path):
-    printed = run("plot_convolution_by_hand.py", tmp_path)
+def test_convolution_by_hand(tmp_path, run_here):
+    printed = run_here("plot_convolution_by_hand.py")
     differences = dict(re.findall(r"^(.+?): +(\d\.\de[+-]\d\d)$", printed, re.M))
     assert len(differences) == 5
     gradient = float(differences.pop("gradient and differences, relative"))
@@ -157,6 +196,7 @@ def test_convolution_by_hand(tmp_path):
     assert (tmp_path / "convolution_by_hand.png").exists()
 
 
+@pytest.mark.slow
 def test_angle_of_a_picture(fashion_train, fashion_test, tmp_path):
     printed = run("plot_angle_of_a_picture.py", tmp_path)
     found = re.findall(r"^(.+?) +(\d+\.\d+) degrees", printed, re.M)
@@ -166,8 +206,9 @@ def test_angle_of_a_picture(fashion_train, fashion_test, tmp_path):
     assert (tmp_path / "angle_of_a_picture.png").exists()
 
 
-def test_spectra(tmp_path):
-    printed = run("plot_spectra.py", tmp_path)
+@pytest.mark.slow
+def test_spectra(tmp_path, run_here):
+    printed = run_here("plot_spectra.py")
     lines = re.findall(r"^ +(0\.[03]) +([\d,]+)" + 3 * r" +(0\.\d+)", printed, re.M)
     scores = {(scatter, n): [*map(float, found)] for scatter, n, *found in lines}
     assert len(scores) == 6
@@ -179,8 +220,8 @@ def test_spectra(tmp_path):
     assert (tmp_path / "spectra.png").exists()
 
 
-def test_signals_as_pictures(tmp_path):
-    printed = run("plot_signals_as_pictures.py", tmp_path)
+def test_signals_as_pictures(tmp_path, run_here):
+    printed = run_here("plot_signals_as_pictures.py")
     accuracy = {
         name: float(figure) for name, figure in re.findall(r"^(.+?)  +(\d\.\d+)", printed, re.M)
     }

@@ -22,16 +22,21 @@ from skcnn import ConvNetClassifier, ConvNetRegressor, ImageScaler
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+@parametrize_with_checks([ConvNetRegressor()])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @parametrize_with_checks(
     [
-        ConvNetRegressor(),
         ConvNetRegressor(solver="sgd", eta=0.01),
         ConvNetRegressor(solver="lbfgs"),
         ConvNetRegressor(n_filters=(3, 4), hidden_layer_sizes=(5,)),
         ConvNetRegressor(early_stopping=True),
     ]
 )
-def test_scikit_learn_checks(estimator, check):
+def test_scikit_learn_checks_of_other_settings(estimator, check):
     check(estimator)
 
 
@@ -82,9 +87,9 @@ def loss_of(model, X, y, s, alpha):
 
 @pytest.mark.parametrize("n_targets", [None, 2])
 def test_a_step_goes_down_the_gradient_of_the_weighted_mean(kernels, n_targets):
-    X, y, s = problem(n=6, shape=(4, 5), n_targets=n_targets)
-    params = {"solver": "sgd", "alpha": 0.3, "batch_size": 6, "sampling": "sequential"}
-    params |= {"n_filters": (2,), "hidden_layer_sizes": (3,), "eta": 1e-3}
+    X, y, s = problem(n=4, shape=(4, 3), n_targets=n_targets)
+    params = {"solver": "sgd", "alpha": 0.3, "batch_size": 4, "sampling": "sequential"}
+    params |= {"n_filters": (2,), "hidden_layer_sizes": (2,), "eta": 1e-3}
     start = short(max_iter=0, **params).fit(X, y, sample_weight=s)
     step = short(max_iter=1, **params).fit(X, y, sample_weight=s)
     for name in ("coefs_", "intercepts_", "filters_", "filter_intercept_"):

@@ -6,6 +6,7 @@ that it runs, with a KeyboardInterrupt at that line.
 
 import copy
 import os
+import pickle
 import sys
 import traceback
 import warnings
@@ -114,13 +115,17 @@ class Scene:
 
     def make(self):
         """Return the estimator before the call."""
+        return pickle.loads(self._before_the_call)
+
+    @cached_property
+    def _before_the_call(self):
         X, y = data()
         model = self.estimator(**self.parameters)
         if self.users_state:
             model.set_params(random_state=np.random.RandomState(5))
         if self.before:
             self._call(model, self.before, X[::-1] / 2, y)
-        return model.set_params(**{k: v for k, v in self.wrong.items() if k != "X"})
+        return pickle.dumps(model.set_params(**{k: v for k, v in self.wrong.items() if k != "X"}))
 
     def call(self, model):
         """Make the call."""
