@@ -5,17 +5,21 @@ The environment variable ``SKCNN_GALLERY`` chooses the examples that are run: "a
 reach, "all" is "quick", so that the site can be built without a network.
 """
 
+import inspect
 import os
 import re
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from numpydoc.docscrape import NumpyDocString  # noqa: E402
 from sphinx.directives.code import LiteralInclude  # noqa: E402
+from sphinx.util.docutils import SphinxDirective  # noqa: E402
 
 import skcnn  # noqa: E402
 from skcnn.datasets import fetch_fashion_mnist  # noqa: E402
@@ -55,52 +59,40 @@ def of_scikit_learn(app, what, name, obj, skip, options):
     return True if is_routing else None
 
 
-# The code that guide/mathematics.rst shows beside the equations: file, and name within it.
-CODE = {
-    "patches": ("_arrays.py", "Patches"),
-    "convolution": ("_arrays.py", "conv_forward"),
-    "convolution, backward": ("_arrays.py", "conv_backward"),
-    "reversed filters": ("_arrays.py", "reversed_filters"),
-    "corners": ("_arrays.py", "corners_of"),
-    "pooling": ("_arrays.py", "pool_forward"),
-    "pooling, backward": ("_arrays.py", "pool_backward"),
-    "ReLU": ("_arrays.py", "relu_forward"),
-    "ReLU, backward": ("_arrays.py", "relu_backward"),
-    "dense": ("_arrays.py", "dense_forward"),
-    "dense, backward": ("_arrays.py", "dense_backward"),
-    "layer": ("_layers.py", "Convolution.forward"),
-    "layer, backward": ("_layers.py", "Convolution.backward"),
-    "dense layer": ("_layers.py", "Dense.forward"),
-    "initial filters": ("_layers.py", "Convolution.initial"),
-    "initial weights": ("_layers.py", "Dense.initial"),
-    "softmax": ("_losses.py", "softmax"),
-    "probabilities": ("_losses.py", "LogLoss.probabilities"),
-    "log-loss": ("_losses.py", "LogLoss.terms"),
-    "log-loss, backward": ("_losses.py", "LogLoss.backward"),
-    "reported loss": ("_losses.py", "LogLoss.reported"),
-    "loss of labels": ("_losses.py", "LabelLogLoss.terms"),
-    "squared error": ("_losses.py", "SquaredError.forward"),
-    "squared error, backward": ("_losses.py", "SquaredError.backward"),
-    "penalty": ("_network.py", "Parameters.add_penalty"),
-    "SGD": ("_solvers.py", "SGD.step"),
-    "Adam": ("_solvers.py", "Adam.step"),
-}
+# guide/mathematics.rst consists of the package's own docstrings and code. Both directives take the
+# name of an object of skcnn as ``pkgutil.resolve_name`` does: "_nn.dense:Dense.forward".
+
+
+class DocstringOf(SphinxDirective):
+    """``.. docstring-of:: name`` includes what a docstring says before its first section."""
+
+    required_arguments = 1
+
+    def run(self):
+        """Return the nodes of the text and of its equations."""
+        described = resolve_name(f"skcnn.{self.arguments[0]}")
+        self.env.note_dependency(inspect.getsourcefile(described))
+        docstring = NumpyDocString(inspect.getdoc(described))
+        lines = [*docstring["Summary"], "", *docstring["Extended Summary"]]
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 class CodeOf(LiteralInclude):
-    """``.. code-of:: name`` includes the code that ``CODE`` has under a name."""
+    """``.. code-of:: name`` includes the code of a function or class, under its file and name."""
 
     def run(self):
-        """Return the nodes of the code, under its file and name."""
-        file, name = CODE[self.arguments[0]]
-        self.arguments = [f"/../skcnn/{file}"]
-        self.options |= {"pyobject": name, "caption": f"{name} in skcnn/{file}", "dedent": None}
+        """Return the nodes of the code."""
+        module, _, name = self.arguments[0].partition(":")
+        file = f"skcnn/{module.replace('.', '/')}.py"
+        self.arguments = [f"/../{file}"]
+        self.options |= {"pyobject": name, "caption": f"{name} in {file}", "dedent": None}
         return super().run()
 
 
 def setup(app):
     """Connect what is defined above."""
     app.connect("autodoc-skip-member", of_scikit_learn)
+    app.add_directive("docstring-of", DocstringOf)
     app.add_directive("code-of", CodeOf)
 
 

@@ -64,8 +64,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     label_smoothing : float, default=0.0
         Part of each target that is spread evenly over all classes, at least 0 and less than 1: of
-        four classes and with 0.1, the targets are 0.925 and 0.025 three times [6]_. Losses are
-        reported without it.
+        four classes and with 0.1, the targets are 0.925 and 0.025 three times [6]_. Several labels
+        for each sample are spread over their two values each. Losses are reported without it.
 
     augment : callable, or tuple or list of callables, or None, default=None
         Changes the images of each batch in training: ``augment(images, random_state)`` takes an
@@ -222,26 +222,22 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     Notes
     -----
-    A convolution layer has filters W of side K, their intercepts b, and pooling windows of side p.
-    X are the images, or the A of the layer before:
+    A convolution layer multiplies its filters W with the values below each pixel, adds their
+    intercepts b, and applies ReLU and pooling. A dense layer multiplies its inputs with weights V
+    and adds intercepts c; ReLU follows in hidden layers. All equations, forward and backward, are
+    in the user guide, beside the code: :doc:`/guide/mathematics`. The outputs T of the last layer
+    give the probabilities P and the loss L, which is minimised:
 
     .. math::
-        Z_{nijf} &= \sum_{u,v,c} W_{fuvc}\, X_{n,\,i+u-\lfloor K/2\rfloor,\,
-                    j+v-\lfloor K/2\rfloor,\,c} \\
-        A_{nijf} &= \max(0,\, b_f + \max_{0 \le k, l < p} Z_{n,\,ip+k,\,jp+l,\,f})
-
-    A dense layer has weights V and intercepts c. X is the last A, a row of values for each image,
-    or the output of the hidden layer before; T are the outputs of the last dense layer:
-
-    .. math::
-        \mathrm{hidden} &= \max(0, X V' + c) \\
-        T &= X V' + c \\
         P &= \mathrm{sigmoid}(T) \text{ for two classes, } \mathrm{softmax}(T) \text{ for more} \\
         L &= -\frac{\sum_n s_n \log P_{n, y_n}}{\sum_n s_n} + \frac{\alpha}{2} \sum (|W|^2 + |V|^2)
 
     The last sum is over all layers. Of several labels for each sample, each has
-    :math:`P = \mathrm{sigmoid}(T)`, and their losses are added. X is 0 outside the image, so for
-    one channel Z is ``scipy.signal.convolve(x, w[::-1, ::-1], mode="same")``. With ``dropout=q``,
+    :math:`P = \mathrm{sigmoid}(T)`, and their losses are added. With ``label_smoothing=q``, the
+    loss of a sample is 1 - q of its :math:`-\log P_{n, y_n}`, plus q of the mean of
+    :math:`-\log P_{nk}` over the classes k, or over both values of a label. Images are padded with
+    zeros, so for one channel the response of a filter w to an image x is
+    ``scipy.signal.convolve(x, w[::-1, ::-1], mode="same")``. With ``dropout=q``,
     each input of each dense layer is set to 0 with probability q in a training step, and divided by
     1 - q otherwise; predictions, and figures on validation data, use all inputs as they are.
 

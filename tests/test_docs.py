@@ -7,10 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import iter_modules, resolve_name
 
 import pytest
 
 import skcnn
+from skcnn import _nn
+from skcnn._nn.layer import Layer
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,24 +49,33 @@ def test_every_public_name_is_in_the_reference():
         assert name in listed or f"skcnn.{name}" in listed, name
 
 
-def test_all_that_the_page_of_mathematics_shows_exists():
-    tree = ast.parse((DOCS / "conf.py").read_text(encoding="utf-8"))
-    (code,) = (
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and node.targets[0].id == "CODE"
-    )
-    shown = re.findall(
-        r"^\.\. code-of:: (.+)$",
-        (DOCS / "guide" / "mathematics.rst").read_text(encoding="utf-8"),
-        re.M,
-    )
-    assert sorted(shown) == sorted(code)
-    for file, name in code.values():
-        nodes = ast.parse((Path(skcnn.__file__).parent / file).read_text(encoding="utf-8")).body
-        for part in name.split("."):
-            (found,) = (node for node in nodes if getattr(node, "name", None) == part)
-            nodes = found.body
+def shown_in_the_mathematics(directive):
+    """The objects that a directive of the page names, those of the layers as they are."""
+    text = (DOCS / "guide" / "mathematics.rst").read_text(encoding="utf-8")
+    names = re.findall(rf"^\.\. {directive}:: (.+)$", text, re.M)
+    assert len(names) == len({*names})
+    return [resolve_name(f"skcnn.{name}") for name in names]
+
+
+def test_all_code_that_the_page_of_mathematics_shows_exists():
+    assert len(shown_in_the_mathematics("code-of")) > 20
+
+
+def test_the_page_of_mathematics_has_the_equations_of_every_layer():
+    described = shown_in_the_mathematics("docstring-of")
+    assert all(".. math::" in thing.__doc__.partition("Parameters\n")[0] for thing in described)
+    names = [module.name for module in iter_modules(_nn.__path__)]
+    modules = [importlib.import_module(f"skcnn._nn.{name}") for name in names]
+    classes = [
+        cls
+        for module in modules
+        for cls in vars(module).values()
+        if isinstance(cls, type) and cls.__module__ == module.__name__
+    ]
+    layers = [cls for cls in classes if issubclass(cls, Layer) and cls is not Layer]
+    assert {*layers} <= {*described}
+    with_equations = [thing for thing in modules + classes if ".. math::" in (thing.__doc__ or "")]
+    assert {*with_equations} <= {*described}
 
 
 def test_the_links_of_the_readme_lead_somewhere():

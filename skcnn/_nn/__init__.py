@@ -7,6 +7,8 @@ images is the last, so that NumPy's inner loops are long, and A of one layer is 
     X        images, or A of the layer before  (C, H, W, n), or (n_in, n) of a dense layer
     W, b     filters and their intercepts      (F, K, K, C), (F,)
     Z        response, without b               (F, H, W, n)
+    R        ReLU of Z + b, not yet pooled     (F, H, W, n)
+    M        Z after max pooling               (F, H', W', n)
     A        output of a layer                 (F, H', W', n), or (n_out, n) of a dense layer
     V, c     dense weights and intercepts      (n_out, n_in), (n_out,)
     T        A of the last layer               (n_outputs, n)

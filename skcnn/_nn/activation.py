@@ -1,4 +1,18 @@
-"""ReLU: max(0, x)."""
+r"""ReLU, with the intercept of each filter: M is Z, or what max pooling makes of it.
+
+.. math::
+    :label: relu
+
+    A_{nijf} = \max(0,\; M_{nijf} + b_f)
+
+Its slope is 1 where A is positive, else 0:
+
+.. math::
+    :label: relu-backward
+
+    dM_{nijf} &= dA_{nijf} \text{ where } A_{nijf} > 0, \text{ else } 0 \\
+    db_f &= \sum_{n,i,j} dM_{nijf}
+"""
 
 import numpy as np
 

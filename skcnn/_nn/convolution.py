@@ -31,17 +31,38 @@ def padding(side):
 class Convolution(Layer):
     r"""Convolution layer: filters, their intercepts, ReLU, and pooling.
 
-    X is 0 outside the image, with :math:`\lfloor K/2 \rfloor` rows of padding before it and
-    :math:`\lfloor (K-1)/2 \rfloor` after it:
+    A filter is laid on every pixel, and its taps are multiplied with the values of X below them:
 
     .. math::
-        Z_{nijf} &= \sum_{u,v,c} W_{fuvc}\, X_{n,\,i+u-\lfloor K/2\rfloor,\,
-                    j+v-\lfloor K/2\rfloor,\,c} \
-        A &= \max(0, b + \mathrm{pool}(Z)) \text{ (max)}, \qquad
-        A = \mathrm{pool}(\max(0, b + Z)) \text{ (average)}
+        :label: response
 
-    Initial values of W have standard deviation 2/sqrt(fan_in) in the first layer (the article's),
-    and He's, sqrt(2/fan_in), in the others; those of b are 0.
+        Z_{nijf} = \sum_{u=0}^{K-1} \sum_{v=0}^{K-1} \sum_{c} W_{fuvc}\,
+                   X_{n,\, i+u-\lfloor K/2 \rfloor,\, j+v-\lfloor K/2 \rfloor,\, c}
+
+    X is 0 outside the image: the padding is :math:`\lfloor K/2 \rfloor` pixels before it, and
+    :math:`\lfloor (K-1)/2 \rfloor` after it. So Z has as many pixels as X. Intercept, ReLU and
+    pooling follow; the maximum of a window is taken before ReLU, the mean after it:
+
+    .. math::
+        :label: layer
+
+        A = \max\bigl(0,\; b + \max_{\text{window}} Z\bigr) \qquad\text{or}\qquad
+        A = \operatorname*{mean}_{\text{window}} \max(0,\; b + Z)
+
+    A tap is multiplied with one pixel for each pixel of the response, and a pixel takes part in the
+    response wherever a tap lies on it:
+
+    .. math::
+        :label: response-backward
+
+        dW_{fuvc} &= \sum_{n,i,j} dZ_{nijf}\,
+            X_{n,\, i+u-\lfloor K/2 \rfloor,\, j+v-\lfloor K/2 \rfloor,\, c} \\
+        dX_{nijc} &= \sum_{u,v,f} dZ_{n,\, i-u+\lfloor K/2 \rfloor,\,
+            j-v+\lfloor K/2 \rfloor,\, f}\, W_{fuvc}
+
+    Initial values of W are normal, of mean 0 and standard deviation 2/sqrt(fan_in) in the first
+    layer (the article's) and sqrt(2/fan_in) in the others (He's), where a filter covers fan_in
+    values; those of b are 0.
 
     Parameters
     ----------

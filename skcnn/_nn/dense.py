@@ -9,13 +9,25 @@ from .layer import Layer, Parameter
 
 
 class Dense(Layer):
-    r"""Dense layer.
+    r"""Dense layer: a matrix product and an intercept, then ReLU in hidden layers.
 
     .. math::
-        A = X V' + c \quad\text{(the output)}, \qquad A = \max(0, X V' + c) \quad\text{(hidden)}
+        :label: dense
 
-    Initial values of V have standard deviation 1/sqrt(n_in) in the output, and He's, sqrt(2/n_in),
-    in hidden layers; those of c are 0.
+        T &= X V' + c \quad \text{in the output} \\
+        A &= \max(0,\; X V' + c) \quad \text{in hidden layers}
+
+    In hidden layers dT is dA where A is positive, else 0. Then, for both:
+
+    .. math::
+        :label: dense-backward
+
+        dV_{km} &= \sum_n dT_{nk} X_{nm}, \quad\text{that is}\quad dV = dT' X \\
+        dc_k &= \sum_n dT_{nk} \\
+        dX_{nm} &= \sum_k dT_{nk} V_{km}, \quad\text{that is}\quad dX = dT\, V
+
+    Initial values of V are normal, of mean 0 and standard deviation 1/sqrt(n_in) in the output and
+    sqrt(2/n_in) in hidden layers (He's); those of c are 0.
 
     Parameters
     ----------

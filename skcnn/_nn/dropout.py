@@ -12,18 +12,33 @@ from .layer import Layer
 class Dropout(Layer):
     r"""Dropout: in training, inputs are set to 0 at random, and the others are scaled up.
 
+    With the rate q, each value of X has a factor of its own:
+
     .. math::
+        :label: dropout
+
         A = m X, \qquad m = \begin{cases} 0 & \text{with probability } q \\
                                           1 / (1 - q) & \text{otherwise} \end{cases}
 
-    The factors m come with the batch, see `DropoutMasks`. Without them, as in predictions, A is X.
-    It works in place: A and X are one array.
+    So the mean of A is X. The same inputs have no gradient:
+
+    .. math::
+        :label: dropout-backward
+
+        dX = m\, dA
+
+    Predictions have no factors: there A is X.
 
     Parameters
     ----------
     in_shape : tuple
     first : int
         First column of the mask that is the layer's.
+
+    Notes
+    -----
+    The factors come with the batch, see `DropoutMasks`. The layer works in place: A and X are one
+    array, and so are dA and dX.
 
     References
     ----------

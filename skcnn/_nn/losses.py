@@ -20,12 +20,33 @@ def softmax(T):
 
 
 class LogLoss:
-    """Log-loss of mutually exclusive classes: y, (n,), holds the index of each image's class.
+    r"""Log-loss of mutually exclusive classes: y, (n,), holds the index of each image's class.
 
-    P is sigmoid(T) for one output, of two classes, and softmax(T) for as many as there are classes.
+    There is one output for two classes, else one for each class:
 
-    With label smoothing q, the targets of K classes are Y = (1 - q) onehot(y) + q / K, and the loss
-    that is minimised is -sum_k Y[n, k] log P[n, k]. What is reported is without it.
+    .. math::
+        :label: probabilities
+
+        P_n &= \frac{1}{1 + e^{-T_n}} \quad \text{of the second of two classes} \\
+        P_{nk} &= \frac{e^{T_{nk}}}{\sum_m e^{T_{nm}}} \quad \text{of class } k \text{ of more}
+
+    The target Y of an image is 1 for its class and 0 for the others. With label smoothing q, a part
+    of it is spread over all classes. The loss sums over the classes, both of them if there are two:
+
+    .. math::
+        :label: log-loss
+
+        Y_{nk} &= (1 - q)\, [y_n = k] + \frac{q}{n_\mathrm{classes}} \\
+        l_n &= -\sum_k Y_{nk} \log P_{nk} = -\log P_{n, y_n} \text{ for } q = 0
+
+    The gradient is the difference of what is predicted and what is wanted:
+
+    .. math::
+        :label: log-loss-backward
+
+        dT_{nk} = \frac{s_n}{\sum_m s_m} (P_{nk} - Y_{nk})
+
+    What is reported of an epoch is the loss without label smoothing.
 
     Parameters
     ----------
@@ -127,10 +148,18 @@ class LogLoss:
 
 
 class LabelLogLoss(LogLoss):
-    """Log-loss of several labels: y, (n, n_outputs), is 1 where an image has a label, else 0.
+    r"""Log-loss of several labels: y, (n, n_outputs), is 1 where an image has a label, else 0.
 
-    P is sigmoid(T). The loss of an image is the sum of those of its labels, and an image is counted
-    as right if all of its labels are.
+    Each label is a problem of two classes. The losses of an image's labels are added:
+
+    .. math::
+        :label: label-loss
+
+        P_{nk} &= \frac{1}{1 + e^{-T_{nk}}} \\
+        Y_{nk} &= (1 - q)\, y_{nk} + \frac{q}{2} \\
+        l_n &= -\sum_k \left[Y_{nk} \log P_{nk} + (1 - Y_{nk}) \log(1 - P_{nk})\right]
+
+    The gradient is that of `LogLoss`. An image is counted as right if all of its labels are.
     """
 
     def __init__(self, n_outputs, label_smoothing=0.0):
@@ -163,7 +192,17 @@ class LabelLogLoss(LogLoss):
 
 
 class SquaredError:
-    """Half the squared error, averaged over the targets y, (n, n_outputs). P is T.
+    r"""Half the squared error, averaged over the targets y, (n, n_outputs). P is T.
+
+    .. math::
+        :label: squared-error
+
+        l_n = \frac{1}{2\, n_\mathrm{targets}} \sum_k (T_{nk} - y_{nk})^2
+
+    .. math::
+        :label: squared-error-backward
+
+        dT_{nk} = \frac{s_n}{\sum_m s_m} \frac{T_{nk} - y_{nk}}{n_\mathrm{targets}}
 
     Parameters
     ----------

@@ -45,13 +45,25 @@ class Pooling:
 
 
 class MaxPooling(Pooling):
-    r"""The maximum of each window, of which the gradient goes to the first pixel that has it.
-
-    Adding an intercept and ReLU, which do not change the order of values, may come after it: the
-    result is the same, for less work.
+    r"""Max pooling: the maximum of each window of p x q pixels.
 
     .. math::
-        M_{nijf} = \max_{0 \le k < p,\, 0 \le l < q} Z_{n,\,ip+k,\,jq+l,\,f}
+        :label: max-pooling
+
+        M_{nijf} = \max_{0 \le k < p,\; 0 \le l < q} Z_{n,\, ip+k,\, jq+l,\, f}
+
+    A remainder at the edge is dropped. The intercept, which is the same for all pixels of a window,
+    and ReLU do not change the order of values. So they may come after pooling: the result is the
+    same, for less work.
+
+    Only the greatest value of a window moves its maximum; of equals it is that in the first column,
+    and there in the first row:
+
+    .. math::
+        :label: max-pooling-backward
+
+        dZ_{nijf} = dM_{n,\, \lfloor i/p \rfloor,\, \lfloor j/q \rfloor,\, f}
+        \text{ at the pixel of the maximum of each window, else } 0
     """
 
     name, onnx_operator = "max", "MaxPool"
@@ -112,11 +124,22 @@ class _MaxStep:
 
 
 class AveragePooling(Pooling):
-    r"""The mean of each window, whose gradient is divided between its pixels.
+    r"""Average pooling: the mean of each window of p x q pixels, after ReLU.
 
     .. math::
-        A_{nijf} = \frac{1}{pq} \sum_{0 \le k < p,\, 0 \le l < q} R_{n,\,ip+k,\,jq+l,\,f},
-        \qquad R = \max(0, b + Z)
+        :label: average-pooling
+
+        R_{nijf} &= \max(0,\; Z_{nijf} + b_f) \\
+        A_{nijf} &= \frac{1}{pq} \sum_{0 \le k < p,\; 0 \le l < q} R_{n,\, ip+k,\, jq+l,\, f}
+
+    A remainder at the edge is dropped. Each pixel of a window moves its mean by as much:
+
+    .. math::
+        :label: average-pooling-backward
+
+        dR_{nijf} = \frac{1}{pq}\,
+        dA_{n,\, \lfloor i/p \rfloor,\, \lfloor j/q \rfloor,\, f}
+        \text{ in a window, else } 0
     """
 
     name, onnx_operator = "average", "AveragePool"

@@ -18,19 +18,19 @@ AXPY = {np.dtype(np.float32): saxpy, np.dtype(np.float64): daxpy}
 class SGD:
     r"""Stochastic gradient descent, plain or with momentum.
 
+    With the gradient g and the momentum :math:`\mu`:
+
+    .. math::
+        :label: sgd
+
+        v &\leftarrow \mu v - \eta g \\
+        \theta &\leftarrow \theta + v
+
     Parameters
     ----------
     theta : ndarray
     momentum : float, default=0
         Momentum coefficient: the fraction of the last step that is taken again.
-
-    Notes
-    -----
-    With the gradient g and the momentum :math:`\mu`:
-
-    .. math::
-        v &\leftarrow \mu v - \eta g \\
-        \theta &\leftarrow \theta + v
 
     References
     ----------
@@ -59,14 +59,14 @@ class SGD:
 
 
 class Adam:
-    r"""Steps scaled by running moments of the gradient.
+    r"""Adam: steps scaled by running moments of the gradient.
 
-    Notes
-    -----
-    With the gradient g of step t, elementwise, and :math:`\beta_1 = 0.9, \beta_2 = 0.999,
-    \epsilon = 10^{-8}`:
+    With the gradient g of step t, elementwise, and :math:`\beta_1 = 0.9`, :math:`\beta_2 = 0.999`
+    and :math:`\epsilon = 10^{-8}`:
 
     .. math::
+        :label: adam
+
         m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
         v &\leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
         \theta &\leftarrow \theta - \eta \frac{m / (1 - \beta_1^t)}
