@@ -41,7 +41,7 @@ def convolution_forward(layer, network, group):
             z, b = part(scratch, Z + i * Z_channel, H * row), vector[np.uintp(layer.b + f + i)]
             a = part(scratch, base + layer.A + (f + i) * layer.A_channel, layer.A_channel)
             if layer.pooling == MAX_POOLING:
-                start = base + layer.argmax + (f + i) * layer.dA_channel
+                start = base + layer.argmax_start + (f + i) * layer.dA_channel
                 max_forward(z, b, layer, pool_buffers, a, part(scratch, start, layer.dA_channel))
             elif layer.pooling == NO_POOLING:
                 relu_forward(z, b, layer, a)
@@ -71,7 +71,7 @@ def convolution_backward(layer, network, group):
             a = part(scratch, base + layer.A + (f + i) * layer.A_channel, layer.A_channel)
             dz = part(scratch, dZ + i * channel + layer.dZ_origin, H * row)
             if layer.pooling == MAX_POOLING:
-                start = base + layer.argmax + (f + i) * layer.dA_channel
+                start = base + layer.argmax_start + (f + i) * layer.dA_channel
                 total = max_backward(da, a, part(scratch, start, layer.dA_channel), layer, dz)
             elif layer.pooling == AVERAGE_POOLING:
                 z = part(scratch, base + layer.Z + (f + i) * layer.Z_channel, H * row)

@@ -5,7 +5,7 @@ import numpy as np
 from . import records
 from .availability import go_without, interpreter, is_available
 from .errors import CompilationError
-from .layout import CACHE_LINE, pack, unpack
+from .layout import aligned_zeros, pack, unpack
 from .plan import can_plan, make_layout, make_plan
 from .records import LAYER, NETWORK, STAGE, Data, Network, table
 
@@ -29,16 +29,6 @@ def as_rows(X, dtype):
 def are_rows(X, dtype):
     """Return whether images are as the loops want them, so that `as_rows` copies nothing."""
     return isinstance(X, np.ndarray) and X.dtype == dtype and X.flags.carray
-
-
-def aligned_zeros(size, dtype):
-    """Return an array of zeros that begins at a cache line.
-
-    Vectors across two lines take twice as long to load.
-    """
-    buffer = np.zeros(size + CACHE_LINE // dtype.itemsize, dtype)
-    start = -buffer.ctypes.data // buffer.itemsize % (CACHE_LINE // dtype.itemsize)
-    return buffer[start : start + size]
 
 
 class PackedParameters:

@@ -5,6 +5,7 @@ pass. The output of a convolution layer is written into the padding of the next 
 the gradient of the input is where the layer before finds that of its output.
 """
 
+import re
 from itertools import pairwise
 from math import prod
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from .._nn.convolution import Convolution, padding
 from .._nn.dense import Dense
 from .._nn.dropout import Dropout
+from .._nn.losses import LabelLogLoss, LogLoss, SquaredError
 from .layout import FILTERS, TAPS, Allocator, Layout, spread
 from .records import (
     AVERAGE_POOLING,
@@ -32,7 +34,9 @@ from .records import (
     TO_ROWS,
 )
 
+LOSSES = (LogLoss, LabelLogLoss, SquaredError)
 ACTIVATIONS = {"sigmoid": SIGMOID, "softmax": SOFTMAX, "identity": IDENTITY}
+KINDS = {Convolution: "C", Dropout: "D", Dense: "V"}  # letters, for the order of a row
 POOLINGS = {"max": MAX_POOLING, "average": AVERAGE_POOLING}
 
 # Images go through the convolution layers in groups of at most this size, about equal in a batch.
@@ -45,17 +49,19 @@ CACHE_BYTES = 2**18
 
 
 def can_plan(network, loss, dtype):
-    """Return whether there are loops for all layers of a network, and for its loss.
+    """Return whether there are loops for all layers of a network, in this order, and for its loss.
 
     The offsets within all pooling windows must be exact in the float type.
     """
-    kinds = {type(layer) for layer in network.layers}
-    largest = max(
-        layer.pooling.window[0] * (layer.in_shape[1] + layer.kernel_size[1])
+    kinds = "".join(KINDS.get(type(layer), "?") for layer in network.layers)
+    if not re.fullmatch("C+(D?V)+", kinds) or type(loss) not in LOSSES:
+        return False
+    largest = 2 / np.finfo(dtype).eps
+    return all(
+        (layer.pooling.is_identity or layer.pooling.name in POOLINGS)
+        and layer.pooling.window[0] * (layer.in_shape[1] + layer.kernel_size[1]) <= largest
         for layer in network.group("filters")
     )
-    are_exact = largest <= 2 / np.finfo(dtype).eps
-    return are_exact and kinds <= {Convolution, Dense, Dropout} and loss.activation in ACTIVATIONS
 
 
 class Plan(NamedTuple):
@@ -144,7 +150,7 @@ class _Planner:
             size = record["F"] * record["dA_channel"]
             record.update(X=region(record["X_size"]), dA=region(size))
             if record["pooling"] == MAX_POOLING:
-                record.update(argmax=region(size))
+                record.update(argmax_start=region(size))
             elif record["pooling"] == AVERAGE_POOLING:
                 record.update(keeps_Z=True, Z=region(record["F"] * record["Z_channel"]))
         for record, after in pairwise(records):
@@ -166,7 +172,8 @@ class _Planner:
         """Return the plan, once all records are made."""
         layout, last = self._layout, self._records[-1]
         learns = [record["learns"] for record in self._records]
-        sizes = dict(n_together=self._n, T=last["A"], dT=last["dA"], row=last["stride"])
+        sizes = dict(n_together=self._n, T_start=last["A"], dT_start=last["dA"])
+        sizes.update(row=last["stride"])
         sizes.update(first_learnt=learns.index(True) if any(learns) else len(learns))
         sizes.update(n_zeroed=layout.n_zeroed, n_intercepts=layout.n_intercepts)
         sizes.update(activation=ACTIVATIONS[loss.activation], reversed=self._reversed)
@@ -239,15 +246,15 @@ class _Planner:
         """Add the dense layers and those of dropout, whose arrays follow one another in a row."""
         column = 0
         for k, layer in self._layers:
-            place = dict(stride=stride, X=A + column, dX=dA + column)
+            arrays = dict(stride=stride, X=A + column, dX=dA + column)
             if isinstance(layer, Dropout):
                 n_in = self._layout.n_in[k + 1]
-                self._add(k, DROPOUT, **place, n_in=n_in, mask_column=column)
+                self._add(k, DROPOUT, **arrays, n_in=n_in, mask_column=column)
             elif isinstance(layer, Dense):
                 n_in = self._layout.n_in[k]
                 column += n_in
-                place.update(A=A + column, dA=dA + column, relu=not layer.is_output)
-                self._add_layer(k, DENSE, **place, n_in=n_in, n_out=layer.n_out)
+                arrays.update(A=A + column, dA=dA + column, relu=not layer.is_output)
+                self._add_layer(k, DENSE, **arrays, n_in=n_in, n_out=layer.n_out)
 
 
 def convolution_sizes(layer, m):

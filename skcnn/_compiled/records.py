@@ -2,7 +2,8 @@
 
 One compilation serves networks of all depths and sizes, since they differ in these tables only.
 Arrays are given by where they begin in the scratch, the one array that has all activations;
-parameters by where they begin in their vector, and taps by where they begin in the offsets.
+parameters by where they begin in their vector, and taps by where they begin in the offsets. No
+field has the name of an attribute of numpy.record, like T, which would hide it from Python.
 """
 
 from typing import NamedTuple
@@ -26,7 +27,7 @@ def record(names):
 
 NETWORK = record(
     "n_together first_learnt "  # images that are in memory; index of the first record that learns
-    "T dT row "  # outputs and their gradients, an image a row, and the length of these
+    "T_start dT_start row "  # outputs and their gradients, an image a row; length of a row
     "n_zeroed n_intercepts "  # gradients that are summed up from 0; intercepts among them
     "activation reversed"
 )
@@ -46,7 +47,7 @@ LAYER = record(
     "n_prefetches "
     "filters filters_row n_taps taps b learns_W learns_b "
     "reversed n_reversed reversed_taps "  # filters reversed, for the gradient of the input
-    "X_size Z Z_channel keeps_Z pool_buffers argmax dZ dZ_channel "
+    "X_size Z Z_channel keeps_Z pool_buffers argmax_start dZ dZ_channel "
     "A_row A_channel dA_row dA_channel has_dX dX_row dX_channel "
     # Dense layers and dropout
     "n_in n_out V c learns_V learns_c relu mask_column"

@@ -105,12 +105,12 @@ def visit(network, data, factor, T, start, stop, trains, overwrite):
         any_gradient = False
         for n in range(n_images):
             t = part(T, (first + n) * n_outputs, n_outputs)
-            outputs = part(scratch, sizes.T + n * sizes.row, n_outputs)
+            outputs = part(scratch, sizes.T_start + n * sizes.row, n_outputs)
             for k in range(n_outputs):
                 t[k] = outputs[k]
             if trains:
                 row = data.order[first + n]
-                dt = part(scratch, sizes.dT + n * sizes.row, n_outputs)
+                dt = part(scratch, sizes.dT_start + n * sizes.row, n_outputs)
                 s = factor * data.s[row]
                 any_gradient |= loss_backward(t, data.Y[row], s, sizes.activation, dt)
         if not trains:
