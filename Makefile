@@ -24,8 +24,8 @@ coverage:
 	$(MAKE) coverage-loops coverage-report
 
 coverage-loops:
-	NUMBA_DISABLE_JIT=1 $(PYTHON) -m coverage run -m pytest -q tests/test_kernels.py \
-		tests/test_layout.py tests/test_fast.py -k "kernels or layout or debugger"
+	NUMBA_DISABLE_JIT=1 $(PYTHON) -m coverage run -m pytest -q tests/compiled/test_both_executors.py \
+		tests/compiled/test_parameter_layout.py tests/compiled/test_plans.py -k "not arrays"
 
 coverage-report:
 	$(PYTHON) -m coverage combine -q

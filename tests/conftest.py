@@ -4,7 +4,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from skcnn import ImageScaler
-from skcnn._compiled.executor import is_available
+from skcnn._compiled.availability import is_available
 from skcnn.datasets import fetch_fashion_mnist
 
 matplotlib.use("Agg")

@@ -33,12 +33,15 @@ def convolution_forward(layer, network, group):
     pool_buffers = part(scratch, layer.pool_buffers, 5 * layer.W * layer.group_size)
     for f in range(0, F, FILTERS):
         n_filters = min(FILTERS, F - f)
-        W = matrix(vector, layer.filters + f * layer.filters_row, n_filters, layer.filters_row)
+        W = matrix(vector, layer.W_start + f * layer.filters_row, n_filters, layer.filters_row)
         Z = layer.Z + (base + f * Z_channel if layer.keeps_Z else 0)
         z = matrix(scratch, Z, n_filters, Z_channel)
         conv_forward(x, taps, W, z, layer.n_runs, layer.length, row, row)
         for i in range(n_filters):
-            z, b = part(scratch, Z + i * Z_channel, H * row), vector[np.uintp(layer.b + f + i)]
+            z, b = (
+                part(scratch, Z + i * Z_channel, H * row),
+                vector[np.uintp(layer.b_start + f + i)],
+            )
             a = part(scratch, base + layer.A + (f + i) * layer.A_channel, layer.A_channel)
             if layer.pooling == MAX_POOLING:
                 start = base + layer.argmax_start + (f + i) * layer.dA_channel
@@ -81,10 +84,10 @@ def convolution_backward(layer, network, group):
             else:
                 total = relu_backward_in_place(dz, a)
             if layer.learns_b:
-                gradient[np.uintp(layer.b + f + i)] += total
+                gradient[np.uintp(layer.b_start + f + i)] += total
         if layer.learns_W:
             dz = matrix(scratch, dZ, n_filters, channel)
-            filters = layer.filters + f * layer.filters_row
+            filters = layer.W_start + f * layer.filters_row
             dW = matrix(gradient, filters, n_filters, layer.filters_row)
             conv_backward(dz, layer.dZ_origin, x, taps, dW, length)
     if layer.has_dX:

@@ -13,7 +13,9 @@ def dense_layer_forward(layer, network, group):
     n_in, n_out, start = layer.n_in, layer.n_out, group.start * layer.stride
     X = matrix(scratch, layer.X + start, group.n, layer.stride)
     A = matrix(scratch, layer.A + start, group.n, layer.stride)
-    dense_forward(X, matrix(vector, layer.V, n_out, n_in), part(vector, layer.c, n_out), A)
+    dense_forward(
+        X, matrix(vector, layer.V_start, n_out, n_in), part(vector, layer.c_start, n_out), A
+    )
     if layer.relu:
         for n in range(group.n):
             hidden = part(scratch, layer.A + start + n * layer.stride, n_out)
@@ -35,14 +37,14 @@ def dense_layer_backward(layer, network, group):
             for i in range(n_out):
                 da[i] = da[i] if a[i] > 0 else da.dtype.type(0)
     if layer.learns_V:
-        dV = matrix(gradient, layer.V, n_out, n_in)
+        dV = matrix(gradient, layer.V_start, n_out, n_in)
         gemm(dT.T, matrix(scratch, layer.X + start, n, stride), dV, group.overwrite)
     if layer.learns_c:
         for i in range(n_out):
             for k in range(n):
-                gradient[np.uintp(layer.c + i)] += dT[np.uintp(k), np.uintp(i)]
+                gradient[np.uintp(layer.c_start + i)] += dT[np.uintp(k), np.uintp(i)]
     if layer.has_dX:
-        V = matrix(network.vector, layer.V, n_out, n_in)
+        V = matrix(network.vector, layer.V_start, n_out, n_in)
         gemm(dT, V, matrix(scratch, layer.dX + start, n, stride), True)
 
 

@@ -180,7 +180,7 @@ def spread(size):
     """Return a stride that keeps four arrays of a size from aliasing at 4 KiB.
 
     A processor takes a load for one that waits for an earlier store where their addresses differ by
-    nearly a multiple of 4 KiB. With aliasing, the gradient of a layer's input took twice as long for
+    nearly a multiple of 4 KiB. With it, the gradient of a layer's input took twice as long for
     images of 8 x 8 pixels.
     """
     period, least = 512, 32  # 4 KiB of float64; of float32, half of that is the period

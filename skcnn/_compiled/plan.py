@@ -203,7 +203,7 @@ class _Planner:
         record = self._add(k, kind, **numbers)
         record["learns"] = bool(self._learnt[k])
         for name, start in self._layout.starts[k].items():
-            record.update({name: start, f"learns_{name}": name in self._learnt[k]})
+            record.update({f"{name}_start": start, f"learns_{name}": name in self._learnt[k]})
         return record
 
     def _read_images(self, images, record):
@@ -216,17 +216,16 @@ class _Planner:
         filters = self._layout.filters[k]
         sizes = convolution_sizes(layer, self._m)
         record = self._add_layer(k, CONVOLUTION, filters_row=filters.size, n_taps=filters.n_taps)
-        record.update(filters=record["W"])  # W is also the width of an image
         record.update(sizes, taps=sum(map(len, self._offsets)))
         self._offsets.append(tap_offsets(layer, layer.in_shape[2], record["row"], self._m))
         if record["has_dX"]:
             record.update(reversed_taps=sum(map(len, self._offsets)))
             self._offsets.append(tap_offsets(layer, layer.n_filters, record["row"], self._m))
-            indices = reversal(layer, filters, record["filters"])
+            indices = reversal(layer, filters, record["W_start"])
             record.update(n_reversed=indices.shape[1], reversed=sum(map(len, self._reversal)))
             self._reversal.append(indices.ravel())
         if record["learns_W"]:
-            rows = record["filters"] + filters.size * np.arange(layer.n_filters)
+            rows = record["W_start"] + filters.size * np.arange(layer.n_filters)
             fills = np.add.outer(rows, np.arange(filters.n_effective, filters.n_taps))
             self._fills.append(fills.ravel())
         return record

@@ -45,12 +45,12 @@ LAYER = record(
     "row channel origin dZ_origin "  # of padded arrays; where the first pixel is in X and in dZ
     "n_runs length "  # runs over the pixels, and their length
     "n_prefetches "
-    "filters filters_row n_taps taps b learns_W learns_b "
+    "W_start filters_row n_taps taps b_start learns_W learns_b "
     "reversed n_reversed reversed_taps "  # filters reversed, for the gradient of the input
     "X_size Z Z_channel keeps_Z pool_buffers argmax_start dZ dZ_channel "
     "A_row A_channel dA_row dA_channel has_dX dX_row dX_channel "
     # Dense layers and dropout
-    "n_in n_out V c learns_V learns_c relu mask_column"
+    "n_in n_out V_start c_start learns_V learns_c relu mask_column"
 )
 
 

@@ -140,7 +140,7 @@ class Layer:
             are not learnt are missing.
         A, dA : ndarrays
             Where to write the output, and where its gradient is found, which may be overwritten:
-            X and dX of the next layer.
+            X and dX of the next layer. dA is None where neither this layer nor one before learns.
         needs_dX : bool
         """
         raise NotImplementedError

@@ -1,9 +1,9 @@
 """The layout of parameters in the compiled loops, and of arrays in memory."""
 
-import networks
+import slow_networks as networks
 import numpy as np
 import pytest
-from networks import make_network, random_parameters
+from slow_networks import make_network, random_parameters
 from numpy.testing import assert_array_equal
 
 from skcnn._compiled.layout import CACHE_LINE, Allocator, Filters, aligned_zeros, pack, spread

@@ -4,10 +4,10 @@ import re
 from math import prod
 from pathlib import Path
 
-import networks
+import slow_networks as networks
 import numpy as np
 import pytest
-from networks import make_network, random_parameters
+from slow_networks import make_network, random_parameters
 
 from skcnn import _compiled
 from skcnn._compiled import records

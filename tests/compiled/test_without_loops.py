@@ -10,7 +10,7 @@ import numpy as np
 import oracle
 import pytest
 from models import assert_same, needs_numba, new_model, problem
-from networks import make_network, random_batch, random_parameters
+from slow_networks import make_network, random_batch, random_parameters
 from numpy.testing import assert_allclose
 
 from skcnn._compiled import CompilationError, availability, can_run
@@ -219,7 +219,7 @@ import sys
 sys.path[:0] = sys.argv[1:]
 import numpy as np
 from models import ConvNetClassifier, assert_same, fitted_on_both, problem
-from networks import example
+from slow_networks import example
 from pytest import MonkeyPatch
 from skcnn._compiled.availability import interpreter
 from skcnn._engine.parallel import ParallelExecutor

@@ -173,7 +173,7 @@ def as_rows(A):
 
 def as_images(rows, shape):
     """The inverse of `as_rows`."""
-    H, W, C = shape
+    H, W, C = shape if len(shape) == 3 else (1, 1, *shape)
     return rows.reshape(-1, C, H, W).transpose(0, 2, 3, 1)
 
 
