@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-import slow_networks as networks
 import numpy as np
 import oracle
 import pytest
-from slow_networks import make_network, random_batch, random_parameters, slow_gradients
+import slow_networks as networks
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import convolve
+from slow_networks import make_network, random_batch, random_parameters, slow_gradients
 
 from skcnn._compiled import plan
 from skcnn._engine.executor import Batch

@@ -1,10 +1,10 @@
 """The layout of parameters in the compiled loops, and of arrays in memory."""
 
-import slow_networks as networks
 import numpy as np
 import pytest
-from slow_networks import make_network, random_parameters
+import slow_networks as networks
 from numpy.testing import assert_array_equal
+from slow_networks import make_network, random_parameters
 
 from skcnn._compiled.layout import CACHE_LINE, Allocator, Filters, aligned_zeros, pack, spread
 from skcnn._compiled.layout import unpack as unpack_arrays

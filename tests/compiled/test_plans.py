@@ -4,9 +4,9 @@ import re
 from math import prod
 from pathlib import Path
 
-import slow_networks as networks
 import numpy as np
 import pytest
+import slow_networks as networks
 from slow_networks import make_network, random_parameters
 
 from skcnn import _compiled

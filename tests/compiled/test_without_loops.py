@@ -10,8 +10,8 @@ import numpy as np
 import oracle
 import pytest
 from models import assert_same, needs_numba, new_model, problem
-from slow_networks import make_network, random_batch, random_parameters
 from numpy.testing import assert_allclose
+from slow_networks import make_network, random_batch, random_parameters
 
 from skcnn._compiled import CompilationError, availability, can_run
 from skcnn._engine.network import Network
