@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _images
-from ._arguments import SEQUENCES, RealInterval
+from ._arguments import SEQUENCES, RealInterval, shown
 from ._documentation import HasDocumentation
 from ._engine.parallel import ParallelExecutor
 from ._engine.parameters import Parameters
@@ -50,7 +50,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     - ``_options_of_targets(y)``, which returns options of scikit-learn's ``validate_data``;
     - ``_set_targets(y, resume, stream, **options)``, which stores the classes, or the shape of the
       targets, or compares them with what is stored;
-    - ``_loss``, the loss of such targets;
+    - ``_loss``, the loss of such targets, and ``_training_loss`` where another one is minimised;
     - ``_encode(y)``, which returns targets as the loss takes them;
     - ``_weigh(y, s, stream)``, which returns the weights of samples with those of their targets.
     """
@@ -156,7 +156,14 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         """The network, built from its sizes whenever it is needed, so that none is saved."""
         image_shape = _images.with_channels(self.image_shape_)
         n_outputs = self._loss.n_outputs
-        return make_network(image_shape, self._sizes, n_outputs, dropout=self.dropout > 0)
+        # Predictions do without dropout, whatever its value has been set to since.
+        dropout = isinstance(self.dropout, Real) and self.dropout > 0
+        return make_network(image_shape, self._sizes, n_outputs, dropout)
+
+    @property
+    def _training_loss(self):
+        """The loss that is minimised, with its parameters; `_loss` is what is reported of it."""
+        return self._loss
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -297,8 +304,8 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
                 if not isinstance(given, SEQUENCES) and len({*fitted}) == 1:
                     fitted = fitted[0]
                 raise ValueError(
-                    f"{name}={given}, but the model to go on with has {name}={fitted}: set it "
-                    "back, or call fit with warm_start=False."
+                    f"{name}={shown(given)}, but the model to go on with has "
+                    f"{name}={shown(fitted)}: set it back, or call fit with warm_start=False."
                 )
 
     def _initialise(self, dtype):
@@ -434,7 +441,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
         batch_size = self._batch_size(len(samples))
         with threads() as map:
-            network, loss, values = self._network, self._loss, self._values()
+            network, loss, values = self._network, self._training_loss, self._values()
             scaled = s if stream else scaled_to_mean_1(s)
             offset, values[-1]["c"] = self._centered_intercept(y, scaled)
             y = loss.centered(y, offset)
@@ -462,7 +469,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             else:
                 outcome = self._run_epochs(monitor, callbacks, samples, batch_size, stream)
             monitor.finish()
-        self._plateau = None if stream else (self.early_stopping, *plateau.state)
+        self._plateau = None if stream else (self._watched(), *plateau.state)
         if tol is not None and n_epochs > 0 and outcome != "converged":
             warnings.warn(monitor.reason_not_converged(outcome), ConvergenceWarning)
         if not stream and monitor.n_epochs > 0:
@@ -497,8 +504,13 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     def _new_plateau(self, tol):
         """Return the plateau of the loss that is watched, which a warm start goes on with."""
         watched, *state = getattr(self, "_plateau", None) or (None,)
-        state = state if watched == self.early_stopping else ()
+        state = state if watched == self._watched() else ()
         return Plateau(tol, self.n_iter_no_change, *state)
+
+    def _watched(self):
+        """Return what identifies the loss that is watched: that of held-out samples has no more."""
+        smoothing = float(getattr(self, "label_smoothing", 0.0))  # a regressor has none
+        return (True, 0.0) if self.early_stopping else (False, smoothing)
 
     def _batch_size(self, n_samples):
         """Return the number of samples in a step; "auto": a sixteenth of all, from 32 to 200.

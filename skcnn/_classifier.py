@@ -65,7 +65,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     label_smoothing : float, default=0.0
         Part of each target that is spread evenly over all classes, at least 0 and less than 1: of
         four classes and with 0.1, the targets are 0.925 and 0.025 three times [6]_. Losses are
-        reported without it.
+        reported without it; that by which ``tol`` stops a training has it, unless
+        ``early_stopping`` watches held-out samples.
 
     augment : callable, or tuple or list of callables, or None, default=None
         Changes the images of each batch in training: ``augment(images, random_state)`` takes an
@@ -228,10 +229,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     .. math::
         Z_{nijf} &= \sum_{u,v,c} W_{fuvc}\, X_{n,\,i+u-\lfloor K/2\rfloor,\,
                     j+v-\lfloor K/2\rfloor,\,c} \\
-        A_{nijf} &= \max(0,\, b_f + \max_{0 \le k, l < p} Z_{n,\,ip+k,\,jp+l,\,f})
+        A_{nijf} &= \max_{0 \le k, l < p} \max(0,\, b_f + Z_{n,\,ip+k,\,jp+l,\,f})
 
-    A dense layer has weights V and intercepts c. X is the last A, a row of values for each image,
-    or the output of the hidden layer before; T are the outputs of the last dense layer:
+    With average pooling, the first maximum is the mean over the window. A dense layer has weights V
+    and intercepts c. X is the last A, a row of values for each image, or the output of the hidden
+    layer before; T are the outputs of the last dense layer:
 
     .. math::
         \mathrm{hidden} &= \max(0, X V' + c) \\
@@ -564,10 +566,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     @property
     def _loss(self) -> LogLoss:
         n = len(self.classes_)
-        smoothing = float(self.label_smoothing)
-        if self._has_labels:
-            return LabelLogLoss(n, smoothing)
-        return LogLoss(1 if n == 2 else n, smoothing)
+        return LabelLogLoss(n) if self._has_labels else LogLoss(1 if n == 2 else n)
+
+    @property
+    def _training_loss(self) -> LogLoss:
+        loss = self._loss
+        return type(loss)(loss.n_outputs, float(self.label_smoothing))
 
     def _check_kind(self, several: bool) -> None:
         """Refuse several labels for each sample where the model has classes, and vice versa."""
