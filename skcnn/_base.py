@@ -50,7 +50,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     - ``_options_of_targets(y)``, which returns options of scikit-learn's ``validate_data``;
     - ``_set_targets(y, resume, incremental, **options)``, which stores the classes, or the shape of
       the targets, or compares them with what is stored;
-    - ``_loss``, the loss of such targets;
+    - ``_loss``, the loss of such targets, and ``_training_loss`` where another one is minimised;
     - ``_encode(y)``, which returns targets as the loss takes them;
     - ``_weigh(y, s, incremental)``, which returns the weights of samples with those of their
       targets.
@@ -149,9 +149,17 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     @property
     def _network(self):
         """The network, built from its sizes whenever it is needed, so that none is saved."""
+        return self._new_network(dropout=False)
+
+    def _new_network(self, dropout):
+        """Return a network, with layers of dropout if it is to be trained with them."""
         image_shape = shapes.with_channels(self.image_shape_)
-        n_outputs = self._loss.n_outputs
-        return make_network(image_shape, self._sizes, n_outputs, dropout=self.dropout > 0)
+        return make_network(image_shape, self._sizes, self._loss.n_outputs, dropout)
+
+    @property
+    def _training_loss(self):
+        """The loss that is minimised, with its parameters; `_loss` is what is reported of it."""
+        return self._loss
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -298,15 +306,16 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         self.n_iter_ = self.t_ = 0
         self.loss_ = self.best_loss_ = np.nan
         curves = new_curves(self._loss, validation=False)
-        vars(self).update(self._fitted(values, curves, offset=0.0), **curves)
+        vars(self).update(self._fitted(network, values, curves, offset=0.0), **curves)
         self._split_intercept = None
         self.initial_filters_ = copy.deepcopy(self.filters_)
 
-    def _fitted(self, values, curves, offset):
+    def _fitted(self, network, values, curves, offset):
         """Return the fitted attributes after more epochs: weights, losses, number of epochs.
 
         Parameters
         ----------
+        network : Network
         values : list of dicts of ndarrays
             The parameters of each layer.
         curves : dict of lists
@@ -315,7 +324,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             To be added to the intercepts of the outputs.
         """
         losses, attributes = curves["loss_curve_"], {}
-        for layer, params in zip(self._network.layers, values):
+        for layer, params in zip(network.layers, values):
             for parameter in layer.parameters:
                 array = layer.to_public(parameter.name, params[parameter.name])
                 attributes.setdefault(parameter.attribute, []).append(array)
@@ -337,10 +346,10 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             "best_loss_": float(np.fmin.reduce([self.best_loss_, *losses])),
         }
 
-    def _values(self):
+    def _values(self, network):
         """Return the parameters of each layer, dicts of arrays by name."""
-        layers, attributes, values = self._network.layers, {}, []
-        for layer in layers:
+        attributes, values = {}, []
+        for layer in network.layers:
             values.append({})
             for name, _, attribute, *_ in layer.parameters:
                 if attribute not in attributes:
@@ -377,7 +386,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         X = self._validate(X, reset=False)
         with threads() as map:
             network = self._network
-            parameters = Parameters(network, self._values())
+            parameters = Parameters(network, self._values(network))
             executor = ParallelExecutor(network, parameters, self._loss, X.shape[0], map)
             result = function(executor, X)
         if not np.isfinite(result).all():
@@ -412,7 +421,8 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         samples = np.flatnonzero(s)  # samples of weight 0 are not visited
         batch_size = self._batch_size(len(samples))
         with threads() as map:
-            network, loss, values = self._network, self._loss, self._values()
+            network, loss = self._new_network(dropout=self.dropout > 0), self._training_loss
+            values = self._values(network)
             scaled = s if incremental else scaled_to_mean_1(s)
             offset, values[-1]["c"] = self._centered_intercept(y, scaled)
             y = loss.centered(y, offset)
@@ -432,7 +442,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             if not np.isfinite(np.asarray(offset).astype(objective.theta.dtype)).all():
                 monitor.raise_divergence()
             callbacks.fitted = lambda: {
-                **self._fitted(parameters.params, monitor.curves, offset),
+                **self._fitted(network, parameters.params, monitor.curves, offset),
                 **self._continued(monitor.curves),
             }
             if self.solver == "lbfgs":
@@ -440,13 +450,13 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             else:
                 outcome = self._run_epochs(monitor, callbacks, samples, batch_size, incremental)
             monitor.finish()
-        self._plateau = None if incremental else (self.early_stopping, *plateau.state)
+        self._plateau = None if incremental else (self._watched(), *plateau.state)
         if tol is not None and n_epochs > 0 and outcome != "converged":
             warnings.warn(monitor.reason_not_converged(outcome), ConvergenceWarning)
         if not incremental and monitor.n_epochs > 0:
             self._warn_of_dead_layers(network, parameters.params)
         self.t_ += len(samples) * monitor.n_epochs
-        return self._fitted(parameters.params, monitor.curves, offset), monitor.curves
+        return self._fitted(network, parameters.params, monitor.curves, offset), monitor.curves
 
     def _run_epochs(self, monitor, callbacks, samples, batch_size, incremental):
         """Run the epochs of a stochastic solver, and return their outcome.
@@ -475,8 +485,13 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
     def _new_plateau(self, tol):
         """Return the plateau of the loss that is watched, which a warm start goes on with."""
         watched, *state = getattr(self, "_plateau", None) or (None,)
-        state = state if watched == self.early_stopping else ()
+        state = state if watched == self._watched() else ()
         return Plateau(tol, self.n_iter_no_change, *state)
+
+    def _watched(self):
+        """Return what identifies the loss that is watched: that of held-out samples has no more."""
+        smoothing = float(getattr(self, "label_smoothing", 0.0))  # a regressor has none
+        return (True, 0.0) if self.early_stopping else (False, smoothing)
 
     def _batch_size(self, n_samples):
         """Return the number of samples in a step; "auto": a sixteenth of all, from 32 to 200.

@@ -65,7 +65,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     label_smoothing : float, default=0.0
         Part of each target that is spread evenly over all classes, at least 0 and less than 1: of
         four classes and with 0.1, the targets are 0.925 and 0.025 three times [6]_. Several labels
-        for each sample are spread over their two values each. Losses are reported without it.
+        for each sample are spread over their two values each. Losses are reported
+        without it; that by which ``tol`` stops a training has it, unless ``early_stopping`` watches
+        held-out samples.
 
     augment : callable, or tuple or list of callables, or None, default=None
         Changes the images of each batch in training: ``augment(images, random_state)`` takes an
@@ -587,10 +589,12 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     @property
     def _loss(self) -> LogLoss:
         n = len(self.classes_)
-        smoothing = float(self.label_smoothing)
-        if self._has_labels:
-            return LabelLogLoss(n, smoothing)
-        return LogLoss(1 if n == 2 else n, smoothing)
+        return LabelLogLoss(n) if self._has_labels else LogLoss(1 if n == 2 else n)
+
+    @property
+    def _training_loss(self) -> LogLoss:
+        loss = self._loss
+        return type(loss)(loss.n_outputs, float(self.label_smoothing))
 
     def _check_kind(self, several: bool) -> None:
         """Refuse several labels for each sample where the model has classes, and vice versa."""

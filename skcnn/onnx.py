@@ -394,7 +394,8 @@ def _move_channels_first(graph, X, shape):
 
 def _outputs(graph, model, A, dtype):
     """Add a network on images A, (n, C, H, W), and return the name of T, (n, n_outputs)."""
-    for layer, params in zip(model._network.layers, model._values()):
+    network = model._network
+    for layer, params in zip(network.layers, model._values(network)):
         arrays = {name: array.astype(dtype) for name, array in params.items()}
         A = layer.to_onnx(graph, A, arrays)
     return A

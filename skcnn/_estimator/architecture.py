@@ -52,8 +52,8 @@ def check_sizes(estimator):
             if not isinstance(given, SEQUENCES) and len({*fitted}) == 1:
                 fitted = fitted[0]
             raise ValueError(
-                f"{name}={given}, but the model to go on with has {name}={fitted}: set it back, or "
-                "call fit with warm_start=False."
+                f"{name}={short_repr(given)}, but the model to go on with has "
+                f"{name}={short_repr(fitted)}: set it back, or call fit with warm_start=False."
             )
 
 

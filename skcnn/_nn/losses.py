@@ -119,10 +119,18 @@ class LogLoss:
         """Weighted means of the reported loss, in nats, and of accuracy."""
         right = self.most_probable(T) == y
         accuracy = np.average(right.reshape(len(y), -1).all(axis=1), weights=s)
+        return self._mean(self.reported, T, y, s), float(accuracy)
+
+    def watched(self, reported, T, y, s):
+        """The loss by which a training is seen to settle: what is reported, but with smoothing."""
+        return self._mean(self.forward, T, y, s) if self.label_smoothing else reported
+
+    def _mean(self, loss, T, y, s):
+        """Weighted mean of a loss of each image."""
         size = max(1, MAX_VALUES // self.n_outputs)
         slices = [slice(start, start + size) for start in range(0, len(y), size)]
-        losses = np.concatenate([self.reported(T[rows], y[rows]) for rows in slices])
-        return float(np.average(losses, weights=s)), float(accuracy)
+        losses = np.concatenate([loss(T[rows], y[rows]) for rows in slices])
+        return float(np.average(losses, weights=s))
 
     def probabilities(self, T):
         """P of every class, (n, n_classes): for one output, of both; without overflow."""
@@ -239,3 +247,7 @@ class SquaredError:
     def report(self, T, y, s):
         """Weighted mean of the loss."""
         return (float(np.average(self.forward(T, y), weights=s)),)
+
+    def watched(self, reported, T, y, s):
+        """The loss by which a training is seen to settle."""
+        return reported

@@ -88,9 +88,11 @@ class Monitor:
         is_finite = np.isfinite(T).all() and np.isfinite(self.objective.theta).all()
         if not (is_finite and solver_is_finite):
             self.raise_divergence()
-        metrics = training_metrics = self.objective.loss.report(T, self.y[rows], self.s[rows])
+        loss, y, s = self.objective.loss, self.y[rows], self.s[rows]
+        metrics = loss.report(T, y, s)
         if not np.isfinite(metrics).all():
             self.raise_divergence()
+        watched = None if self.early_stopping else loss.watched(metrics[0], T, y, s)
         if self.validation is not None:
             T, validation_metrics = self._validation_metrics()
             metrics += validation_metrics
@@ -105,10 +107,11 @@ class Monitor:
             curve.append(metric)
         if self.report.verbose:
             self._print(metrics)
-        loss = metrics[len(training_metrics) if self.early_stopping else 0]
-        if self.early_stopping and loss < self._best_loss:
-            self._store_best(loss)
-        return self.plateau.reached(loss)
+        if self.early_stopping:
+            watched = validation_metrics[0]
+            if watched < self._best_loss:
+                self._store_best(watched)
+        return self.plateau.reached(watched)
 
     def _validation_metrics(self):
         """Return the outputs for the validation samples, and what is reported of them."""

@@ -131,6 +131,7 @@ def good_network(choose):
     parameters = {
         **good_layers(choose),
         "hidden_layer_sizes": choose([(), (), 3, (5,), [4, 3], np.array([4, 3]), range(2, 4)]),
+        "label_smoothing": choose([0.0, 0.0, 0.1, 0.5]),
         "dropout": choose([0.0, 0.0, 0.5, 0.2]) if solver != "lbfgs" else 0.0,
         "augment": choose(AUGMENTATIONS) if solver != "lbfgs" else None,
         "fit_intercept": choose([True, True, False]),
@@ -173,10 +174,13 @@ def good_network(choose):
 
 def good_layers(choose):
     """Choose the convolution layers: a number of filters, or a tuple of one to three."""
-    K, pool_size = range(1, 10), [1, 2, 3, 4, "global"]
+    K, pool_size, pooling = range(1, 10), [1, 2, 3, 4, "global"], ["max", "average"]
     n_layers = choose([None, None, 1, 2, 2, 3])
     if n_layers is None:
-        return {"n_filters": choose(K), "K": choose(K), "pool_size": choose(pool_size)}
+        return {
+            **{"n_filters": choose(K), "K": choose(K), "pool_size": choose(pool_size)},
+            "pooling": choose(pooling),
+        }
 
     def one_or_several(options):
         return choose(options) if choose([True, False]) else several(options)
@@ -188,6 +192,7 @@ def good_layers(choose):
         "n_filters": several(range(1, 10)),
         "K": one_or_several(K),
         "pool_size": one_or_several(pool_size),
+        "pooling": one_or_several(pooling),
     }
 
 

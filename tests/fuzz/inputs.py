@@ -161,6 +161,19 @@ ODD_SIZES = [
     *("np.array([2, 2])", "range(1, 3)", "np.array([2, 3], object)"),
 ]
 
+# The same of kinds of pooling.
+NO_POOLING = [
+    *("'mean'", "'Max'", "('max', 'mean')", "('max', None)", "(1,)", "(True,)", "(b'max',)"),
+    *("b'average'", "('max', ('max',))", "(np.nan,)", "([],)", "(np.array(['max', 'max']),)"),
+    *("(RaisesBool(),)", "(RaisesLen(),)", "(pd.NA,)", "np.array([b'max'])", "('global',)"),
+    *("{'max'}", "('maxaverage',)", "np.array('mean')", "range(2)"),
+]
+ODD_POOLING = [
+    *("'average'", "np.str_('average')", "('average',)", "['average', 'max']", "('max',) * 3"),
+    *("np.array(['max', 'average'])", "np.array(['max', 'average'], object)", "np.array('max')"),
+    *("(np.str_('average'), 'max')", "['max'] * 20"),
+]
+
 # Values for one parameter.
 ODD_PARAMETERS = {
     "class_weight": [
@@ -180,7 +193,11 @@ ODD_PARAMETERS = {
         "np.random.SeedSequence(0)",
     ],
     **dict.fromkeys(("K", "n_filters", "pool_size", "hidden_layer_sizes"), NO_SIZES + ODD_SIZES),
-    "dropout": ["1", "1.0", "-0.1", "np.float32(0.5)", "1 - 1e-16", "np.nextafter(1, 0)", "(0.5,)"],
+    "pooling": NO_POOLING + ODD_POOLING,
+    **dict.fromkeys(
+        ("dropout", "label_smoothing"),
+        ["1", "1.0", "-0.1", "np.float32(0.5)", "1 - 1e-16", "np.nextafter(1, 0)", "(0.5,)"],
+    ),
     "batch_size": ["'Auto'", "10**9", "13"],
     "n_iter_no_change": ["-np.inf", "10**9"],
     "freeze": ["'filter'", "'both'", "['filters', 'dense']"],
@@ -287,7 +304,8 @@ CLASSES = [
 # Values that must be refused, of parameters and arguments.
 REFUSED = {
     **dict.fromkeys(("K", "n_filters", "pool_size", "hidden_layer_sizes"), {*NO_SIZES}),
-    "dropout": {"1", "1.0", "-0.1", "(0.5,)"},
+    "pooling": {*NO_POOLING},
+    **dict.fromkeys(("dropout", "label_smoothing"), {"1", "1.0", "-0.1", "(0.5,)"}),
     "layer": {*ODD} - {"0"},
     "X": {*NO_IMAGES},
     "X_val": {*NO_IMAGES, *MISSING, *OTHER_IMAGES} - {"None"},
@@ -315,12 +333,15 @@ ARGUMENTS["X_val"], ARGUMENTS["y_val"] = ARGUMENTS["X"], ARGUMENTS["y"]
 
 SIZES = Integral, tuple, list, range, np.ndarray
 
+NUMBERS = ("eta", "alpha", "momentum", "validation_fraction", "dropout", "label_smoothing")
+
 # Types of the parameters; a value of another type must be refused.
 TYPES = {
     **dict.fromkeys(("K", "n_filters", "hidden_layer_sizes"), SIZES),
     "pool_size": (str, *SIZES),
+    "pooling": (str, tuple, list, np.ndarray),
     "max_iter": Integral,
-    **dict.fromkeys(("eta", "alpha", "momentum", "validation_fraction", "dropout"), Real),
+    **dict.fromkeys(NUMBERS, Real),
     **dict.fromkeys(("fit_intercept", "early_stopping", "warm_start"), (bool, np.bool_)),
     **dict.fromkeys(("solver", "learning_rate", "sampling", "per"), str),
     **dict.fromkeys(("copy", "with_mean", "with_std"), (bool, np.bool_)),
@@ -459,6 +480,8 @@ def bad_call(choose):
             [
                 *({}, {}, {"n_filters": (2, 3)}, {"hidden_layer_sizes": (3,), "dropout": 0.5}),
                 {"n_filters": (2, 2), "K": (3, 2), "pool_size": (2, "global"), "dropout": 0.2},
+                {"n_filters": (2, 2), "pool_size": 2, "pooling": ("average", "max")},
+                {"pool_size": "global", "pooling": "average", "label_smoothing": 0.2},
             ]
         )
         if method == "fit" and state in ("fresh", "fitted"):
@@ -469,7 +492,8 @@ def bad_call(choose):
                 ]
             )
         if estimator is ConvNetRegressor:
-            base.pop("class_weight", None)
+            for name in ("class_weight", "label_smoothing"):
+                base.pop(name, None)
         if base.get("solver") == "lbfgs":
             base["dropout"] = 0.0
         if choose([False, True, True, False, False]):

@@ -65,7 +65,12 @@ def test_labels_are_losses_of_two_classes_added():
     assert_allclose(loss.report(T, y, s)[1], accuracy)
 
 
-@pytest.mark.parametrize("loss", [LogLoss(1), LogLoss(3), LabelLogLoss(3), SquaredError(3)])
+SMOOTHED = [LogLoss(1, 0.2), LogLoss(3, 0.2), LabelLogLoss(3, 0.2)]
+
+
+@pytest.mark.parametrize(
+    "loss", [LogLoss(1), LogLoss(3), LabelLogLoss(3), *SMOOTHED, SquaredError(3)]
+)
 def test_gradients_agree_with_central_differences(loss):
     rng = np.random.RandomState(0)
     T, s = rng.randn(4, loss.n_outputs), rng.rand(4)
@@ -77,6 +82,29 @@ def test_gradients_agree_with_central_differences(loss):
         step[k] = 1e-6
         differences[k] = (loss.forward(T + step, y) - loss.forward(T - step, y)) @ s / 2e-6
     assert_allclose(loss.backward(T, loss.targets(y, float), s), differences, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 4])
+def test_a_smoothed_loss_is_the_log_loss_of_its_targets(n_outputs):
+    rng = np.random.RandomState(0)
+    n_classes = max(n_outputs, 2)
+    T, y, s = 3 * rng.randn(50, n_outputs), rng.randint(n_classes, size=50), rng.rand(50)
+    loss = LogLoss(n_outputs, 0.3)
+    targets = 0.7 * np.eye(n_classes)[y] + 0.3 / n_classes
+    assert_allclose(loss.targets(y, float), targets[:, -n_outputs:])
+    # scikit-learn takes labels only: a copy of each sample for each class, weighed by its target.
+    copies = loss.probabilities(T).repeat(n_classes, axis=0), np.tile(np.arange(n_classes), 50)
+    expected = log_loss(copies[1], copies[0], sample_weight=(s[:, np.newaxis] * targets).ravel())
+    assert_allclose(np.average(loss.forward(T, y), weights=s), expected)
+    assert_array_equal(loss.reported(T, y), LogLoss(n_outputs).reported(T, y))
+
+
+def test_smoothed_labels_are_smoothed_losses_of_two_classes_added():
+    rng = np.random.RandomState(0)
+    T, y = 3 * rng.randn(50, 3), rng.randint(2, size=(50, 3))
+    columns = [LogLoss(1, 0.3).forward(T[:, k : k + 1], y[:, k]) for k in range(3)]
+    assert_allclose(LabelLogLoss(3, 0.3).forward(T, y), sum(columns))
+    assert_allclose(LabelLogLoss(3, 0.3).targets(y, float), 0.7 * y + 0.15)
 
 
 @pytest.mark.parametrize("loss", [LogLoss(1), LogLoss(3), LabelLogLoss(3)])
@@ -92,7 +120,9 @@ def test_losses_are_computed_in_parts(monkeypatch, loss):
 def test_targets():
     assert_array_equal(LogLoss(1).targets(np.array([0, 1]), float), [[0], [1]])
     assert_array_equal(LogLoss(3).targets(np.array([2, 0]), float), [[0, 0, 1], [1, 0, 0]])
-    assert LabelLogLoss(2).targets(np.array([[0, 1]]), np.dtype("f4")).dtype == np.float32
+    for q in (0.0, 0.1):
+        assert LogLoss(3, q).targets(np.array([2, 0]), np.dtype("f4")).dtype == np.float32
+        assert LabelLogLoss(2, q).targets(np.array([[0, 1]]), np.dtype("f4")).dtype == np.float32
 
 
 def test_the_squared_error_is_that_of_scikit_learn():
