@@ -18,7 +18,7 @@ from ._engine.parameters import Parameters
 from ._engine.threads import threads
 from ._estimator import shapes
 from ._estimator.architecture import check_sizes, layer_sizes, make_network
-from ._estimator.arguments import SEQUENCES, RealInterval
+from ._estimator.arguments import SEQUENCES, RealInterval, as_one_callable
 from ._estimator.documentation import HasDocumentation
 from ._estimator.failure import all_or_nothing, ignore_fp_errors, shallow_copy
 from ._estimator.saving import VersionedState
@@ -406,7 +406,7 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         curves : dict of lists
             Those of the new epochs.
         """
-        augment = self._augmentation()
+        augment = as_one_callable(self.augment)
         for name, value, unset in (("dropout", self.dropout, 0), ("augment", augment, None)):
             if self.solver == "lbfgs" and value:
                 raise ValueError(
@@ -520,26 +520,6 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
                     f"than n_filters={self.n_filters}, or another random_state.",
                     ConvergenceWarning,
                 )
-
-    def _augmentation(self):
-        """Return ``augment`` as one callable, or None."""
-        steps = self.augment if isinstance(self.augment, (tuple, list)) else [self.augment]
-        if self.augment is None or not len(steps):
-            return None
-        for step in steps:
-            if isinstance(step, type) or not callable(step):
-                raise TypeError(
-                    f"augment={self.augment!r} has {step!r}, which cannot be called with images "
-                    "(n, H, W, C) and a random state to return images: pass a function or an "
-                    "instance, such as shift() and not shift."
-                )
-
-        def augment(images, random_state):
-            for step in steps:
-                images = step(images, random_state)
-            return images
-
-        return augment
 
 
 def as_list(value):

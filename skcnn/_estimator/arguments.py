@@ -35,3 +35,30 @@ def short_repr(value: object) -> str:
     except Exception:  # such as for integers of more than some thousand digits
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def as_one_callable(augment):
+    """Return ``augment``, which may be a sequence of callables, as one, or None.
+
+    Raises
+    ------
+    TypeError
+        If something in it cannot be called.
+    """
+    steps = augment if isinstance(augment, (tuple, list)) else [augment]
+    if augment is None or not len(steps):
+        return None
+    for step in steps:
+        if isinstance(step, type) or not callable(step):
+            raise TypeError(
+                f"augment={augment!r} has {step!r}, which cannot be called with images "
+                "(n, H, W, C) and a random state to return images: pass a function or an "
+                "instance, such as shift() and not shift."
+            )
+
+    def augment_in_turn(images, random_state):
+        for step in steps:
+            images = step(images, random_state)
+        return images
+
+    return augment_in_turn
