@@ -7,9 +7,9 @@ images and the initial weights; the signals have the split of their archive. The
 the true classes, in nats.
 
 After ``pip install --no-deps aeon``, whose wheel has the signals, ``python benchmarks/pooling.py``
-writes docs/tables/pooling.csv, in a quarter of an hour; the first time it downloads Fashion-MNIST
-and CIFAR-10. With names of data sets it measures those alone, and the others keep their rows.
-``--photographs FOLDER`` takes the colour photographs from a folder of image files.
+writes docs/tables/pooling.csv, in 18 minutes of processor time; the first time it downloads
+Fashion-MNIST and CIFAR-10. With names of data sets it measures those alone, and the others keep
+their rows. ``--photographs FOLDER`` takes the colour photographs from a folder of image files.
 """
 
 import argparse
