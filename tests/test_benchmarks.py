@@ -65,6 +65,7 @@ def test_training(tmp_path, monkeypatch, capsys):
         "defaults.py",
         "first_tries.py",
         "neighbours.py",
+        "pooling.py",
     ],
 )
 def test_the_others_tell_how_to_use_them(script, monkeypatch, capsys):
@@ -74,6 +75,22 @@ def test_the_others_tell_how_to_use_them(script, monkeypatch, capsys):
         runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
     assert ended.value.code == 0
     assert f"usage: {script}" in capsys.readouterr().out
+
+
+def test_pooling(tmp_path):
+    path = tmp_path / "pooling.csv"
+    path.write_text("header\nGunPoint,50,max\ndigits,1,max\n", encoding="utf-8")
+    few = ("--samples", 20, "--epochs", 1, "--seeds", 2, "--csv", path)
+    printed = run("pooling.py", "digits", *few)
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert [row[:3] for row in rows] == [
+        *(["digits", "20", kind] for kind in ("max", "last average", "average")),
+        ["GunPoint", "50", "max"],  # not measured this time
+    ]
+    assert all(len(row) == len(header) == 7 and row[3] in printed for row in rows[:3])
+    with (BENCHMARKS.parent / "docs" / "tables" / "pooling.csv").open(encoding="utf-8") as file:
+        assert next(csv.reader(file)) == header
 
 
 @pytest.fixture
