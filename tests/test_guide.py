@@ -61,6 +61,7 @@ def test_the_tutorial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SKCNN_FAST", "0")
     scope = {}
+    plt.close("all")
     run_page("tutorial.rst", scope)
     assert len(plt.get_fignums()) == 3
     plt.close("all")

@@ -12,7 +12,8 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 
 import skcnn
-from skcnn import TRUSTED_TYPES, ConvNetClassifier, ConvNetRegressor, ImageScaler, _saving
+from skcnn import TRUSTED_TYPES, ConvNetClassifier, ConvNetRegressor, ImageScaler
+from skcnn._estimator import saving
 from skcnn.augmentation import flip_left_right, jitter, shift
 
 OPTIONS = {"batch_size": 40, "tol": None, "max_iter": 2, "random_state": 0}
@@ -147,7 +148,7 @@ def test_a_file_has_the_version(name, monkeypatch):
 
     monkeypatch.setattr(skcnn, "__version__", "9.8.7")
     of_later_version = pickle.dumps(estimator)
-    monkeypatch.setattr(_saving, "FORMAT", _saving.FORMAT + 1)
+    monkeypatch.setattr(saving, "FORMAT", saving.FORMAT + 1)
     of_later_format = pickle.dumps(estimator)
     monkeypatch.undo()
 

@@ -90,7 +90,7 @@ class Adapter:
         validation_fraction=0.1,
         n_iter_no_change=10,
     ):
-        self._store(locals())
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
 
 
 class Classifier(Adapter, ConvNetClassifier):

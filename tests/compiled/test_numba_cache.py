@@ -17,7 +17,8 @@ from models import hash_of_fits, needs_numba
 from numpy.testing import assert_array_equal
 
 from skcnn import _compiled
-from skcnn._compiled.availability import CompilationError, interpreter
+from skcnn._compiled.availability import interpreter
+from skcnn._compiled.errors import CompilationError
 
 pytestmark = needs_numba
 FOLDERS = [str(Path(__file__).parents[k]) for k in range(2)]
