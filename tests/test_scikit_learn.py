@@ -63,8 +63,8 @@ class Adapter:
     A convolution layer is in front of the hidden layers. All activations are ReLU.
     """
 
-    n_filters, K, pool_size = 8, 3, 1
-    dropout, augment, freeze, fit_intercept = 0.0, None, None, True
+    n_filters, K, pool_size, pooling = 8, 3, 1, "max"
+    dropout, label_smoothing, augment, freeze, fit_intercept = 0.0, 0.0, None, None, True
     class_weight = image_shape = None
     eta = property(lambda self: self.learning_rate_init)
     sampling = property(lambda self: "shuffle" if self.shuffle else "sequential")

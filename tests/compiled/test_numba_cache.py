@@ -56,7 +56,7 @@ def factor():
 """
 RUN = """
 from .helper import factor
-from .jit import hash_of_sources, outer
+from .jit import source_hash, outer
 
 def new_run(sources):
     def run(array):
@@ -65,7 +65,7 @@ def new_run(sources):
             array[k] *= factor()
     return outer(run)
 
-run = new_run(hash_of_sources())
+run = new_run(source_hash())
 """
 
 
@@ -74,7 +74,7 @@ def package(monkeypatch, tmp_path):
     """Return the folder of a small package with `jit` and a cache of its own."""
     folder, source = tmp_path / "small_loops", Path(_compiled.__file__).parent
     folder.mkdir()
-    for name in ("jit.py", "availability.py"):
+    for name in ("jit.py", "errors.py"):
         shutil.copy(source / name, folder)
     for name, text in (("__init__", ""), ("helper", HELPER), ("run", RUN)):
         (folder / f"{name}.py").write_text(text)
@@ -116,19 +116,19 @@ def test_an_edit_of_any_file_changes_the_key_of_the_cache(package):
     sources = Path(_compiled.__file__).parent
     shutil.copytree(sources, package, dirs_exist_ok=True)
     (package / "__init__.py").write_text("")
-    hash_of_sources = importlib.import_module("small_loops.jit").hash_of_sources.__wrapped__
-    before, hashes = hash_of_sources(), set()
+    source_hash = importlib.import_module("small_loops.jit").source_hash.__wrapped__
+    before, hashes = source_hash(), set()
     names = [path.name for path in sources.glob("*.py")]
     for name in names:
         text = (package / name).read_bytes()
         (package / name).write_bytes(text + b"# edited\n")
-        hashes.add(hash_of_sources())
+        hashes.add(source_hash())
         (package / name).write_bytes(text)
     assert len(hashes - {before}) == len(names)
-    assert hash_of_sources() == before
+    assert source_hash() == before
     jit = importlib.import_module("skcnn._compiled.jit")
     closure = inspect.getclosurevars(interpreter().run.py_func)
-    assert closure.nonlocals["sources"] == jit.hash_of_sources()
+    assert closure.nonlocals["sources"] == jit.source_hash()
 
 
 TOGETHER = """
