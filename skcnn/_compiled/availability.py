@@ -6,6 +6,7 @@ The environment variable ``SKCNN_FAST=0`` goes without them.
 import os
 import warnings
 from functools import cache
+from importlib import import_module
 
 _reasons: list[Exception] = []  # why there are no loops in this process
 
@@ -29,13 +30,13 @@ def interpreter():
     It is imported when the first network is computed, as that takes a third of a second.
     """
     try:
-        from . import run
+        # "from . import run" would raise another error while another thread fails to import it.
+        return import_module(f"{__package__}.run")
     except ModuleNotFoundError:
         return None
     except Exception as error:  # numba refuses to work with some versions of NumPy, for example
         go_without(error)
         return None
-    return run
 
 
 def is_available():

@@ -132,6 +132,7 @@ def run(*args, **environment):
 
 WITHOUT_NUMBA = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from skcnn import ConvNetClassifier
 from skcnn._compiled.availability import interpreter, is_available
@@ -139,6 +140,8 @@ X, y = np.random.RandomState(0).randn(20, 5, 5), np.arange(20) % 2
 def fit():
     return ConvNetClassifier(max_iter=1, tol=None).fit(X, y).n_iter_
 sys.modules["numba"] = None  # it is not installed
+with ThreadPoolExecutor(8) as pool:  # threads that begin together
+    list(pool.map(lambda _: interpreter.__wrapped__(), range(50)))
 print(fit(), is_available())
 del sys.modules["numba"]
 sys.path[:0] = sys.argv[1:]
