@@ -61,12 +61,8 @@ def published_network(**params):
     )
 
 
-@pytest.mark.parametrize(
-    "kernels, freeze",
-    [("loops", None), ("loops", "filters"), ("loops", "dense"), ("arrays", None)],
-    indirect=["kernels"],
-)
-def test_published_table(split, kernels, freeze):
+@pytest.mark.parametrize("freeze", PUBLISHED)
+def test_published_table(split, freeze):
     X, y, X_val, y_val = split
     model = published_network(freeze=freeze, max_iter=5).fit(X, y, X_val=X_val, y_val=y_val)
     table = np.column_stack(
