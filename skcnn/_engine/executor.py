@@ -125,11 +125,12 @@ class ArrayExecutor:
         starts = np.arange(len(order)) // batch_size * batch_size  # of each image's batch
         sizes = np.minimum(batch_size, len(order) - starts).astype(self._dtype)
         Y, s = data.Y.take(order, axis=0), data.s.take(order) / sizes
-        visited = Batch(Selection(data.X, order), Y, s, data.dropout_mask)
+        mask = data.dropout_mask
         for start in range(0, len(order), batch_size):
             rows = slice(start, start + batch_size)
-            batch = visited.rows(rows)
-            if len(batch.s) <= self._group_size:
+            X = take_rows(data.X, order[rows])
+            batch = Batch(X, Y[rows], s[rows], None if mask is None else mask[rows])
+            if len(batch.Y) <= self._group_size:
                 gradient = self._group_gradient(batch, T[rows])
             else:
                 gradient = self._total
