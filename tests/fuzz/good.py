@@ -326,17 +326,16 @@ def _check_agreement(network, in_arrays, in_loops, found):
     """The kernels agree up to rounding.
 
     Adam normalises a gradient even where it is only rounding error, and L-BFGS stops its line
-    search at a threshold: their steps may differ by more. L-BFGS also follows rounding errors along
+    search at a threshold: their steps may differ by more. Both follow rounding errors along
     directions in which the loss is flat, and then it is the loss that agrees.
     """
     tolerance = {"f8": 1e-7, "f4": 1e-4}[network.computed]
-    solver = network.parameters["solver"]
+    solver, curves = network.parameters["solver"], (in_arrays.loss_curve_, in_loops.loss_curve_)
     if solver == "lbfgs":
-        tolerance = {"f8": 1e-4, "f4": 0.1}[network.computed]
-        curves = in_arrays.loss_curve_, in_loops.loss_curve_
         if np.allclose(*curves, rtol=1e-6, atol=0):
             return
-    elif solver == "adam" and network.computed == "f4":
+        tolerance = {"f8": 1e-4, "f4": 0.1}[network.computed]
+    elif solver == "adam" and (network.computed == "f4" or np.allclose(*curves, rtol=1e-12)):
         tolerance = 2 * network.parameters["eta"] * max(1, in_arrays.t_)
     kind, others = f"kernels, {solver}, {network.computed}", arrays(in_loops)
     for name, array in arrays(in_arrays).items():
