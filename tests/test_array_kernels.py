@@ -12,13 +12,13 @@ def test_windows_of_many_values_are_pooled_as_those_of_few(monkeypatch, axis):
     rng, results = np.random.RandomState(0), []
     Z, dM = rng.randint(9, size=(2, 30, 30, 3)).astype(float), rng.randn(2, 30, 30, 3)
     dM = dM.take([0, 1], axis)
-    for max_corners in (12, 13):
-        monkeypatch.setattr(pooling, "MAX_CORNERS", max_corners)
+    for max_views in (12, 13):
+        monkeypatch.setattr(pooling, "MAX_VIEWS", max_views)
         dZ = Z.copy()  # the gradient takes the place of Z
-        corners, M, sums = pooling.corners_of(dZ, 13, axis), np.empty_like(dM), np.empty_like(dM)
-        pooling.max_forward(corners, out=M)
-        pooling.sum_forward(corners, out=sums)
-        pooling.max_backward(dM.copy(), corners, M, out=corners)
+        views, M, sums = pooling.strided_views(dZ, 13, axis), np.empty_like(dM), np.empty_like(dM)
+        pooling.max_forward(views, out=M)
+        pooling.sum_forward(views, out=sums)
+        pooling.max_backward(dM.copy(), views, M, out=views)
         results.append((M, sums, dZ))
     for many, few in zip(*results):
         assert_array_equal(many, few)

@@ -38,10 +38,8 @@ def convolution_forward(layer, network, group):
         z = matrix(scratch, Z, n_filters, Z_channel)
         conv_forward(x, taps, W, z, layer.n_runs, layer.length, row, row)
         for i in range(n_filters):
-            z, b = (
-                part(scratch, Z + i * Z_channel, H * row),
-                vector[np.uintp(layer.b_start + f + i)],
-            )
+            z = part(scratch, Z + i * Z_channel, H * row)
+            b = vector[np.uintp(layer.b_start + f + i)]
             a = part(scratch, base + layer.A + (f + i) * layer.A_channel, layer.A_channel)
             if layer.pooling == MAX_POOLING:
                 start = base + layer.argmax_start + (f + i) * layer.dA_channel

@@ -44,10 +44,10 @@ if config.DISABLE_JIT:
 def prefetch(x, number):
     """Prefetch a part of an image: number 0, 1, ... while the image before it is computed.
 
-    A processor waits for as many lines as it can fetch at a time, some 20, before it takes up the
-    next. So they are asked for in parts, in between the loops over an image. Then a step on one of
-    60,000 images takes a tenth longer than on one that is in the cache, and two thirds longer when
-    all lines are asked for at once.
+    A processor fetches about 20 lines at a time; a request beyond these makes it wait. So they are
+    requested in parts, between the loops over an image. Then a step on one of 60,000 images takes a
+    tenth longer than on one that is in the cache, and two thirds longer when all lines are
+    requested at once.
     """
     line = 64 // x.itemsize
     start = number * MAX_LINES * line

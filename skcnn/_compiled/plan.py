@@ -44,7 +44,7 @@ GROUP_SIZE = 16
 
 # Of `skcnn._compiled.one_image`: so many images go through the dense layers together, so that
 # weights are read once for all of them; where weights and gradient exceed the cache, a whole group.
-MIN_TOGETHER = 4
+MIN_CAPACITY = 4
 CACHE_BYTES = 2**18
 
 
@@ -95,7 +95,7 @@ def make_plan(network, parameters, loss, layout, n_images):
     if is_one_image(network):
         weights = sum(layer.n_multiplications for layer in network.group("dense"))
         exceed_cache = 2 * weights * parameters.vector.itemsize > CACHE_BYTES
-        n = min(n_images, GROUP_SIZE if exceed_cache else MIN_TOGETHER)
+        n = min(n_images, GROUP_SIZE if exceed_cache else MIN_CAPACITY)
         planner = _Planner(network, parameters, layout, n, group_size=1)
         stages = planner.one_image()
     else:
@@ -172,7 +172,7 @@ class _Planner:
         """Return the plan, once all records are made."""
         layout, last = self._layout, self._records[-1]
         learns = [record["learns"] for record in self._records]
-        sizes = dict(n_together=self._n, T_start=last["A"], dT_start=last["dA"])
+        sizes = dict(capacity=self._n, T_start=last["A"], dT_start=last["dA"])
         sizes.update(row=last["stride"])
         sizes.update(first_learnt=learns.index(True) if any(learns) else len(learns))
         sizes.update(n_zeroed=layout.n_zeroed, n_intercepts=layout.n_intercepts)

@@ -18,11 +18,11 @@ def maximum(x, x_offsets, y, y_offsets, shift, out, out_offsets):
 
 @inner
 def max_forward(z, b, layer, buffers, a, argmax):
-    """a = ReLU(b + the greatest z of each window), for one filter; argmax = where that is in it.
+    """a = ReLU(b + the maximum of z in each window), for one filter; argmax = where that is.
 
-    The first column is taken among equals, and in it the first row. Comparisons give numbers and
-    not branches, which would be mispredicted half the time. They are offsets from the first
-    pixel of a window, counted in pixels, so that float32 has them exactly up to 2**24.
+    Of equals it is that in the first column, and there in the first row. Comparisons give numbers
+    and not branches, which would be mispredicted half the time. Values of argmax are offsets from
+    the first pixel of a window, counted in pixels, so that float32 has them exactly up to 2**24.
     """
     zero = z.dtype.type(0)
     m, row = layer.group_size, layer.row
@@ -63,7 +63,7 @@ def max_forward(z, b, layer, buffers, a, argmax):
 
 @inner
 def max_backward(da, a, argmax, layer, dz):
-    """dz = da at the winner of each window where a > 0, else 0, for one filter. Return its sum."""
+    """dz = da at the maximum of each window where a > 0, else 0, for one filter. Return its sum."""
     total = zero = a.dtype.type(0)
     m, row = layer.group_size, layer.row
     length = layer.W * m

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# The kinds of records; each has a file of its own, but for the first and the third.
+# The kinds of records. IMAGES and TO_ROWS are in `images`, ONE_IMAGE and PREFETCH in `one_image`.
 IMAGES, CONVOLUTION, TO_ROWS, DROPOUT, DENSE, ONE_IMAGE, PREFETCH = range(7)
 
 # What a convolution layer does with a response; in place, A is laid out as Z, see `one_image`.
@@ -26,7 +26,7 @@ def record(names):
 
 
 NETWORK = record(
-    "n_together first_learnt "  # images that are in memory; index of the first record that learns
+    "capacity first_learnt "  # number of images in memory; index of the first record that learns
     "T_start dT_start row "  # outputs and their gradients, an image a row; length of a row
     "n_zeroed n_intercepts "  # gradients that are summed up from 0; intercepts among them
     "activation reversed"

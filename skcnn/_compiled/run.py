@@ -99,8 +99,8 @@ def visit(network, data, factor, T, start, stop, trains, overwrite):
         scratch[np.uintp(sizes.reversed + k)] = vector[np.uintp(source)] if source >= 0 else zero
     if trains and overwrite:
         part(gradient, 0, sizes.n_zeroed)[:] = 0
-    for first in range(start, stop, sizes.n_together):
-        n_images = min(sizes.n_together, stop - first)
+    for first in range(start, stop, sizes.capacity):
+        n_images = min(sizes.capacity, stop - first)
         forward(network, data, first, n_images)
         any_gradient = False
         for n in range(n_images):

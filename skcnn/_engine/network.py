@@ -73,11 +73,10 @@ class Network:
     def feature_maps(self, X, layer, buffers, mode):
         """Return the responses of a convolution layer after ReLU, before pooling, (F, H, W, n)."""
         buffers.fill(X)
-        for k, layer_buffers in enumerate(buffers.layers):
-            self.layers[k].forward(layer_buffers, mode)
-            if self.layers[k] is layer:
-                return layer.feature_maps(layer_buffers)
-        raise ValueError(f"{layer} is no layer of the network.")
+        last = self.layers.index(layer)
+        for k in range(last + 1):
+            self.layers[k].forward(buffers.layers[k], mode)
+        return layer.feature_maps(buffers.layers[last])
 
 
 class NetworkBuffers:

@@ -7,9 +7,9 @@ from .._nn.dropout import Dropout
 from .arguments import SEQUENCES, short_repr
 from .shapes import check_image_shape, is_whole_number, with_channels
 
-# The parameters that make a network; the first four have a value for each convolution layer.
-SIZES = ("n_filters", "K", "pool_size", "pooling", "hidden_layer_sizes")
-
+# The parameters that make a network, with a value for each convolution layer, and for each hidden.
+CONVOLUTION_SIZES = ("n_filters", "K", "pool_size", "pooling")
+SIZES = (*CONVOLUTION_SIZES, "hidden_layer_sizes")
 
 # The words that may be in their values; all but "pooling" also have whole numbers.
 WORDS = {"pool_size": ("global",), "pooling": ("max", "average")}
@@ -25,7 +25,7 @@ def layer_sizes(estimator):
     """
     sizes = {name: as_tuple(name, getattr(estimator, name)) for name in SIZES}
     n_layers = len(sizes["n_filters"])
-    for name in ("K", "pool_size", "pooling"):
+    for name in CONVOLUTION_SIZES[1:]:
         given = getattr(estimator, name)
         if not isinstance(given, SEQUENCES):
             sizes[name] *= n_layers
@@ -101,7 +101,7 @@ def make_network(image_shape, sizes, n_outputs, dropout=False):
         layers.append(layer)
         return layer.out_shape
 
-    for arguments in zip(*(sizes[name] for name in SIZES[:4]), strict=True):
+    for arguments in zip(*(sizes[name] for name in CONVOLUTION_SIZES), strict=True):
         shape = add(Convolution(shape, *arguments, is_first=not layers))
     n_dropout_inputs = 0
     for n_out in (*sizes["hidden_layer_sizes"], None):

@@ -8,7 +8,7 @@ from math import isqrt, prod
 
 import numpy as np
 
-MAX_CORNERS = 12  # of a window; more are compared in one call, which is slower for few
+MAX_VIEWS = 12  # of windows; more are compared in one call, which is slower for few
 
 
 class Pooling:
@@ -91,13 +91,13 @@ class MaxPooling(Pooling):
     def forward(self, steps, Z):
         """Return M, given Z."""
         for step in steps:
-            Z = max_forward(step.corners, out=step.M)
+            Z = max_forward(step.views, out=step.M)
         return Z
 
     def backward(self, steps, dM):
         """Write dZ, given dM, and return it."""
         for step in reversed(steps):
-            max_backward(dM, step.corners, step.M, out=step.corners_of_dZ)
+            max_backward(dM, step.views, step.M, out=step.dZ_views)
             dM = step.dZ
         if steps:
             steps[0].remainder.fill(0)
@@ -109,8 +109,8 @@ class _MaxStep:
 
     Attributes
     ----------
-    corners, corners_of_dZ : lists of ndarrays, or ndarrays
-        See `corners_of`.
+    views, dZ_views : lists of ndarrays, or ndarrays
+        See `strided_views`.
     M, dZ : ndarrays
     remainder : ndarray
         The pixels of dZ that are in no window, whose gradient is 0: forward passes may overwrite
@@ -119,7 +119,7 @@ class _MaxStep:
 
     def __init__(self, size, axis, Z, M, dZ):
         self.M, self.dZ = M, dZ
-        self.corners, self.corners_of_dZ = (corners_of(of, size, axis) for of in (Z, dZ))
+        self.views, self.dZ_views = (strided_views(array, size, axis) for array in (Z, dZ))
         self.remainder = np.moveaxis(dZ, axis, 0)[size * M.shape[axis] :]
 
 
@@ -146,13 +146,13 @@ class AveragePooling(Pooling):
     precedes_activation = False
 
     def allocate(self, R, dR):
-        """Return the corners of the windows of each axis, the sums between, and windows of dR."""
+        """Return the views of each axis, the sums between, the windows of dR and its remainders."""
         (p, q), (H, W, _) = self.window, self.out_shape
         F, _, width, n = R.shape
         sums = np.empty((F, H, width, n), R.dtype)
         windows = dR[:, : H * p, : W * q].reshape(F, H, p, W, q, n)
         remainders = dR[:, H * p :], dR[:, :, W * q :]
-        return corners_of(R, p, 1), sums, corners_of(sums, q, 2), windows, remainders
+        return strided_views(R, p, 1), sums, strided_views(sums, q, 2), windows, remainders
 
     def forward(self, buffers, out):
         """Write A, given R."""
@@ -182,7 +182,7 @@ def window_of(H, W, pool_size):
     return tuple(min(pool_size, max(1, side // 2)) for side in (H, W))
 
 
-def corners_of(Z, size, axis):
+def strided_views(Z, size, axis):
     """Return views of the first values of all windows along an axis, of the second, and so on.
 
     They are a list, or where they are many, one array, for which there are fewer calls of NumPy. A
@@ -190,49 +190,49 @@ def corners_of(Z, size, axis):
     """
     end = Z.shape[axis] // size * size
     before = (slice(None),) * axis
-    if size > MAX_CORNERS:
+    if size > MAX_VIEWS:
         windows = Z[(*before, slice(end))]
         shape = *Z.shape[:axis], end // size, size, *Z.shape[axis + 1 :]
         return np.moveaxis(windows.reshape(shape), axis + 1, 0)
     return [Z[(*before, slice(k, end, size))] for k in range(size)]
 
 
-def max_forward(corners, out):
-    """M = maximum of each window of two or more values, given as `corners_of` Z."""
-    if isinstance(corners, np.ndarray):
-        return np.maximum.reduce(corners, axis=0, out=out)
-    first, second, *others = corners
+def max_forward(views, out):
+    """M = maximum of each window of two or more values, given as `strided_views` Z."""
+    if isinstance(views, np.ndarray):
+        return np.maximum.reduce(views, axis=0, out=out)
+    first, second, *others = views
     np.maximum(first, second, out=out)
-    for corner in others:
-        np.maximum(out, corner, out=out)
+    for view in others:
+        np.maximum(out, view, out=out)
     return out
 
 
-def max_backward(dM, corners, M, out):
+def max_backward(dM, views, M, out):
     """dloss/dZ = dloss/dM at the first maximum of each window, else 0.
 
-    ``corners`` and ``out`` are `corners_of` Z and of dloss/dZ, which may be the same array. Pixels
+    ``views`` and ``out`` are `strided_views` Z and of dloss/dZ, which may be the same array. Pixels
     in no window are not written.
     """
-    if isinstance(corners, np.ndarray):
-        argmax = corners.argmax(axis=0)[np.newaxis]
+    if isinstance(views, np.ndarray):
+        argmax = views.argmax(axis=0)[np.newaxis]
         out.fill(0)
         np.put_along_axis(out, argmax, dM[np.newaxis], axis=0)
         return
     *others, last = out
-    for corner, dcorner in zip(corners, others):
-        np.multiply(dM, corner == M, out=dcorner)
-        dM = np.subtract(dM, dcorner, out=last)  # so that later corners of the same value get 0
+    for view, dview in zip(views, others):
+        np.multiply(dM, view == M, out=dview)
+        dM = np.subtract(dM, dview, out=last)  # so that later views of the same value get 0
 
 
-def sum_forward(corners, out):
-    """The sum of each window of one or more values, given as `corners_of` them."""
-    if isinstance(corners, np.ndarray):
-        return np.add.reduce(corners, axis=0, out=out)
-    first, *others = corners
+def sum_forward(views, out):
+    """The sum of each window of one or more values, given as `strided_views` them."""
+    if isinstance(views, np.ndarray):
+        return np.add.reduce(views, axis=0, out=out)
+    first, *others = views
     np.copyto(out, first)
-    for corner in others:
-        out += corner
+    for view in others:
+        out += view
     return out
 
 

@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 import oracle
+from numpy.testing import assert_allclose
 
 from skcnn._engine.executor import Batch
 from skcnn._engine.network import Network
@@ -104,6 +105,21 @@ def slow_gradients(network, params, batch):
         dA, layer_grads = backward(dA)
         grads.insert(0, layer_grads)
     return T, grads
+
+
+def assert_same_differences(executor, batch):
+    """Check the gradient of theta against central differences of the loss."""
+    parameters, loss = executor.parameters, SquaredError(executor.network.n_outputs)
+    theta, T = parameters.theta.copy(), np.empty_like(batch.Y)
+    gradient, differences = executor.gradient(batch, T).copy(), []
+    for k in range(theta.size):
+        losses = []
+        for step in (1e-6, -1e-6):
+            parameters.theta[k] = theta[k] + step
+            losses.append(loss.forward(executor.outputs(batch.X), batch.Y) @ batch.s)
+        parameters.theta[k] = theta[k]
+        differences.append((losses[0] - losses[1]) / 2e-6)
+    assert_allclose(gradient, differences, rtol=1e-6, atol=1e-6)
 
 
 def convolution(layer, params, X):

@@ -8,7 +8,13 @@ import pytest
 import slow_networks as networks
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import convolve
-from slow_networks import make_network, random_batch, random_parameters, slow_gradients
+from slow_networks import (
+    assert_same_differences,
+    make_network,
+    random_batch,
+    random_parameters,
+    slow_gradients,
+)
 
 from skcnn._compiled import plan
 from skcnn._engine.executor import Batch
@@ -78,7 +84,7 @@ def test_dropout(make_executor, name):
 def test_groups_add_up(make_executor, monkeypatch, name):
     network, parameters, batch, T, expected = networks.example(name, 5)
     monkeypatch.setattr(plan, "GROUP_SIZE", 2)
-    monkeypatch.setattr(plan, "MIN_TOGETHER", 3)
+    monkeypatch.setattr(plan, "MIN_CAPACITY", 3)
     computed, grads = compute(make_executor(network, parameters, 5), batch)
     assert_allclose(computed, T, atol=1e-11)
     assert_same_gradients(grads, expected)
@@ -146,21 +152,6 @@ def test_gradients_of_losses(make_executor, loss):
             expected = loss.backward(T, Y, s)
         # The gradient of the intercepts is that of the outputs of one image.
         assert_allclose(grads[-1]["c"], expected[0], atol=1e-15, rtol=1e-12)
-
-
-def assert_same_differences(executor, batch):
-    """Check the gradient of theta against central differences of the loss."""
-    parameters, loss = executor.parameters, SquaredError(executor.network.n_outputs)
-    theta, T = parameters.theta.copy(), np.empty_like(batch.Y)
-    gradient, differences = executor.gradient(batch, T).copy(), []
-    for k in range(theta.size):
-        losses = []
-        for step in (1e-6, -1e-6):
-            parameters.theta[k] = theta[k] + step
-            losses.append(loss.forward(executor.outputs(batch.X), batch.Y) @ batch.s)
-        parameters.theta[k] = theta[k]
-        differences.append((losses[0] - losses[1]) / 2e-6)
-    assert_allclose(gradient, differences, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -43,22 +43,22 @@ def test_arrays_are_disjoint(name):
     for n in (1, 5, 16):
         network = make_network(*networks.ARCHITECTURES[name])
         plan = plan_of(network, n)
-        m, n_together = plan.stages[0]["group_size"], plan.sizes["n_together"]
+        m, capacity = plan.stages[0]["group_size"], plan.sizes["capacity"]
         convolutions = [r for r in plan.layers if r["kind"] == records.CONVOLUTION]
         dense = [r for r in plan.layers if r["kind"] == records.DENSE]
         arrays, stride = [], convolutions[0]["stride"]
         for record in convolutions:
             per_group, single = convolution_arrays(record, m, is_last=record is convolutions[-1])
             for start, size in per_group:
-                arrays += [(start + stride * k, size) for k in range(-(-n_together // m))]
+                arrays += [(start + stride * k, size) for k in range(-(-capacity // m))]
             arrays += single
         for record in dense:
             for X, n_values in (("X", record["n_in"]), ("dX", record["n_in"])):
-                starts = range(record[X], record[X] + n_together * record["stride"])
+                starts = range(record[X], record[X] + capacity * record["stride"])
                 arrays += [(start, n_values) for start in starts[:: record["stride"]]]
         for T in ("T_start", "dT_start"):
             row = plan.sizes["row"]
-            arrays += [(plan.sizes[T] + row * k, network.n_outputs) for k in range(n_together)]
+            arrays += [(plan.sizes[T] + row * k, network.n_outputs) for k in range(capacity)]
         shared = [r for r in convolutions if r["pooling"] != records.AVERAGE_POOLING]
         if shared and m > 1:
             size = FILTERS * max(r["Z_channel"] for r in shared)
@@ -89,7 +89,7 @@ def test_responses_and_gradients_of_inputs_do_not_alias():
 @pytest.mark.parametrize("n, size", [(1, 1), (16, 16), (17, 9), (40, 14), (64, 16), (100, 15)])
 def test_groups_of_a_batch_are_about_equal(n, size):
     plan = plan_of(make_network((8, 8, 1), [(2, 3, 2)]), n)
-    assert plan.sizes["n_together"] == plan.stages[0]["group_size"] == size
+    assert plan.sizes["capacity"] == plan.stages[0]["group_size"] == size
 
 
 def test_every_field_of_a_record_is_read_and_written():

@@ -11,7 +11,12 @@ import oracle
 import pytest
 from models import assert_same, needs_numba, new_model, problem
 from numpy.testing import assert_allclose
-from slow_networks import make_network, random_batch, random_parameters
+from slow_networks import (
+    assert_same_differences,
+    make_network,
+    random_batch,
+    random_parameters,
+)
 
 from skcnn._compiled import CompilationError, availability, can_run
 from skcnn._engine.network import Network
@@ -77,16 +82,7 @@ def test_a_layer_without_loops_runs_on_arrays(group):
     V, c = parameters.params[-1].values()
     expected = oracle.dense(A.transpose(0, 3, 1, 2).reshape(4, -1), V, c)
     assert_allclose(executor.outputs(batch.X), expected)
-    T, theta = np.empty((4, 3)), parameters.theta.copy()
-    gradient, differences = executor.gradient(batch, T), []
-    for k in range(theta.size):
-        losses = []
-        for step in (1e-6, -1e-6):
-            parameters.theta[k] = theta[k] + step
-            losses.append(loss.forward(executor.outputs(batch.X), batch.Y) @ batch.s)
-        parameters.theta[k] = theta[k]
-        differences.append((losses[0] - losses[1]) / 2e-6)
-    assert_allclose(gradient, differences, rtol=1e-6, atol=1e-6)
+    assert_same_differences(executor, batch)
 
 
 def test_frozen_groups_of_a_layer_without_loops():

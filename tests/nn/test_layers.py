@@ -130,7 +130,7 @@ def test_large_windows_are_pooled_by_their_prime_factors(number, expected):
     layer = Convolution((1, number, 1), 1, 3, "global", is_first=True)
     Z = np.zeros((1, 1, number, 2))
     steps = layer.pooling.allocate(Z, Z)
-    assert [len(step.corners) for step in steps] == expected
+    assert [len(step.views) for step in steps] == expected
 
 
 @pytest.mark.parametrize(
