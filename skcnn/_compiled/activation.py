@@ -8,9 +8,9 @@ from .memory import part
 
 @inner
 def relu_forward(z, b, layer, a):
-    """a = z + b where that is positive, else 0. NaN stays NaN."""
+    """a = z + b where that is positive, else 0, for one row, or all. NaN stays NaN."""
     zero, length = z.dtype.type(0), layer.W * layer.group_size
-    for i in range(layer.H):
+    for i in range(layer.n_rows):
         responses, outputs = part(z, i * layer.row, length), part(a, i * layer.A_row, length)
         for j in range(length):
             value = responses[j] + b

@@ -93,7 +93,6 @@ class CompiledExecutor:
             table(LAYER, plan.layers),
             plan.offsets,
             plan.reversal,
-            plan.fills,
             packed.vector,
             packed.gradient,
             aligned_zeros(plan.scratch_size, self._dtype),

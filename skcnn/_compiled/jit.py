@@ -28,6 +28,9 @@ OPTIONS = {
 # its caller. The process that compiles would run the first version, a process that loads from the
 # cache the second, and their sums would differ in the last bit.
 inner = njit(forceinline=True, **OPTIONS)
+# What has no sums of its own, and is called from several places, may be a function, which saves a
+# quarter of the time of compilation.
+shared = njit(**OPTIONS)
 # numba optimises a function by itself, and again in each one that calls it. So what is large and
 # called from one place is inlined by numba, before LLVM, and so is what returns a view.
 inlined = njit(inline="always", **OPTIONS)

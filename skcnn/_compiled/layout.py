@@ -5,17 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 CACHE_LINE = 64  # bytes
-FILTERS = 4  # that are computed together
-TAPS = 9  # that are computed together; a filter is filled up to a multiple
+FILTERS = 4  # whose gradients are computed together
 
 
 class Layout:
     """The layout of the parameters.
 
     What is learnt comes first: intercepts, filters, dense weights. Each array begins at a cache
-    line. The taps of a filter stand channel by channel, so that three in a row lie side by side in
-    an image; they are filled up with zeros to a multiple of nine, and those that are never computed
-    follow.
+    line. The taps of a filter stand channel by channel, and those that are never computed follow.
 
     Parameters
     ----------
@@ -63,7 +60,7 @@ class Layout:
         """Return the length of a row of weights of a layer in memory, or of an intercept."""
         if not decays:
             return 1
-        return self.filters[k].size if k in self.filters else self.n_in[k]
+        return len(self.filters[k].taps) if k in self.filters else self.n_in[k]
 
     def padded_length(self, n):
         """Return the length in memory of n inputs of the first dense layer."""
@@ -83,9 +80,8 @@ class Layout:
                 row = width = 1
                 taps = columns = slice(None)
                 if array.ndim == 4:
-                    filters = self.filters[k]
-                    taps, columns = filters.taps, filters.columns
-                    row, width = filters.size, len(taps)
+                    taps = self.filters[k].taps
+                    row = width = len(taps)
                 elif array.ndim == 2 and k == self._first_dense:
                     width, row = self._rows
                     columns = slice(width)
@@ -136,10 +132,10 @@ class Filters:
 
     Attributes
     ----------
-    taps, columns : ndarrays of int
-        The taps as they stand in W, and in which column each is.
-    n_effective, n_taps, size : int
-        Number of taps that are computed, the same filled up, and length of a row.
+    taps : ndarray of int
+        The taps as they stand in W, in their order here.
+    n_effective : int
+        Number of taps that are computed, which come first.
     """
 
     def __init__(self, layer):
@@ -147,9 +143,7 @@ class Filters:
         W = taps.reshape(1, *layer.parameters[0].shape[1:])
         effective = layer.effective(W)[0].transpose(2, 0, 1).ravel()
         self.taps = np.append(effective, np.setdiff1d(taps, effective))
-        self.n_effective, n_fill = effective.size, -effective.size % TAPS
-        self.n_taps, self.size = effective.size + n_fill, taps.size + n_fill
-        self.columns = np.where(taps < effective.size, taps, taps + n_fill)
+        self.n_effective = effective.size
 
 
 class Allocator:

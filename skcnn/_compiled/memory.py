@@ -60,11 +60,6 @@ if config.DISABLE_JIT:
 
 
 @inlined
-def four_parts(x, start, stride, size):
-    """View four parts of an array, each beginning one stride after the part before."""
-    return (
-        part(x, start, size),
-        part(x, start + stride, size),
-        part(x, start + 2 * stride, size),
-        part(x, start + 3 * stride, size),
-    )
+def behind(x, start):
+    """View the elements of an array from one on."""
+    return part(x, start, x.size - start)

@@ -16,7 +16,7 @@ from .._nn.convolution import Convolution, padding
 from .._nn.dense import Dense
 from .._nn.dropout import Dropout
 from .._nn.losses import LabelLogLoss, LogLoss, SquaredError
-from .layout import FILTERS, TAPS, Allocator, Layout, spread
+from .layout import FILTERS, Allocator, Layout, spread
 from .records import (
     AVERAGE_POOLING,
     CONVOLUTION,
@@ -72,7 +72,6 @@ class Plan(NamedTuple):
     layers: list
     offsets: np.ndarray
     reversal: np.ndarray
-    fills: np.ndarray
     scratch_size: int
 
 
@@ -120,7 +119,7 @@ class _Planner:
         self._n, self._m, self._dtype = n, group_size, parameters.vector.dtype
         self._n_columns = sum(layout.n_in.values()) + network.n_outputs
         self._region, self._scratch = Allocator(self._dtype), Allocator(self._dtype)
-        self._records, self._offsets, self._reversal, self._fills = [], [], [], []
+        self._records, self._offsets, self._reversal = [], [], []
         self._reversed = 0  # where the filters reversed begin
 
     def one_image(self):
@@ -152,7 +151,8 @@ class _Planner:
             if record["pooling"] == MAX_POOLING:
                 record.update(argmax_start=region(size))
             elif record["pooling"] == AVERAGE_POOLING:
-                record.update(keeps_Z=True, Z=region(record["F"] * record["Z_channel"]))
+                record.update(keeps_Z=True, Z_channel=spread(record["H"] * record["row"]))
+                record.update(Z=region(record["F"] * record["Z_channel"]))
         for record, after in pairwise(records):
             A, names = after["X"] + after["origin"], ("row", "channel")
             record.update({f"A_{name}": after[name] for name in names}, A=A)
@@ -181,8 +181,7 @@ class _Planner:
             np.concatenate([np.empty(0, dtype), *parts]).astype(dtype)
             for parts, dtype in (
                 (self._offsets, np.uintp),
-                (self._reversal, np.intp),
-                (self._fills, np.intp),
+                (self._reversal, np.uintp),
             )
         )
         names = ("first", "last", "group_size")
@@ -215,24 +214,26 @@ class _Planner:
         """Add the record of convolution layer k, with its filters and taps."""
         filters = self._layout.filters[k]
         sizes = convolution_sizes(layer, self._m)
-        record = self._add_layer(k, CONVOLUTION, filters_row=filters.size, n_taps=filters.n_taps)
-        record.update(sizes, taps=sum(map(len, self._offsets)))
-        self._offsets.append(tap_offsets(layer, layer.in_shape[2], record["row"], self._m))
+        taps = self._add_offsets(tap_offsets(layer, layer.in_shape[2], sizes["row"], self._m))
+        record = self._add_layer(k, CONVOLUTION, filters_row=len(filters.taps), taps=taps)
+        record.update(sizes, n_taps=filters.n_effective)
         if record["has_dX"]:
-            record.update(reversed_taps=sum(map(len, self._offsets)))
-            self._offsets.append(tap_offsets(layer, layer.n_filters, record["row"], self._m))
+            taps = tap_offsets(layer, layer.n_filters, record["row"], self._m)
+            record.update(reversed_taps=self._add_offsets(taps))
             indices = reversal(layer, filters, record["W_start"])
             record.update(n_reversed=indices.shape[1], reversed=sum(map(len, self._reversal)))
             self._reversal.append(indices.ravel())
-        if record["learns_W"]:
-            rows = record["W_start"] + filters.size * np.arange(layer.n_filters)
-            fills = np.add.outer(rows, np.arange(filters.n_effective, filters.n_taps))
-            self._fills.append(fills.ravel())
         return record
+
+    def _add_offsets(self, offsets):
+        """Return where offsets begin among all of them."""
+        start = sum(map(len, self._offsets))
+        self._offsets.append(offsets)
+        return start
 
     def _share(self, records):
         """Allocate what one convolution layer uses after the other."""
-        Z = self._scratch(FILTERS * max(record["Z_channel"] for record in records))
+        Z = self._scratch(max(record["F"] * record["Z_channel"] for record in records))
         pool_buffers = self._scratch(5 * max(record["W"] * self._m for record in records))
         self._reversed = self._scratch(sum(map(len, self._reversal)))
         for record in records:
@@ -243,7 +244,7 @@ class _Planner:
 
     def _add_rows(self, A, dA, stride):
         """Add the dense layers and those of dropout, whose arrays follow one another in a row."""
-        column = 0
+        column, images = 0, self._add_offsets(stride * np.arange(self._n))
         for k, layer in self._layers:
             arrays = dict(stride=stride, X=A + column, dX=dA + column)
             if isinstance(layer, Dropout):
@@ -253,6 +254,7 @@ class _Planner:
                 n_in = self._layout.n_in[k]
                 column += n_in
                 arrays.update(A=A + column, dA=dA + column, relu=not layer.is_output)
+                arrays.update(images=images, units=self._add_offsets(n_in * np.arange(layer.n_out)))
                 self._add_layer(k, DENSE, **arrays, n_in=n_in, n_out=layer.n_out)
 
 
@@ -262,37 +264,33 @@ def convolution_sizes(layer, m):
     row = (W + width - 1) * m
     channel, dA_row = (H + height - 1) * row, W // q * m
     (above, below), (left, right) = padding(height), padding(width)
-    # With one image, one run goes over the pixels between the rows too.
-    n_runs, length = (1, H * row) if m == 1 else (H, W * m)
     pooling = NO_POOLING if layer.pooling.is_identity else POOLINGS[layer.pooling.name]
+    runs = dict(n_rows=p, n_runs=p, length=W * m, dZ_runs=H, dZ_length=W * m)
+    if m == 1:  # one run goes over the pixels between the rows too
+        runs = dict(n_rows=H, n_runs=1, length=H * row, dZ_runs=1, dZ_length=H * row)
     return dict(
         **dict(H=H, W=W, C=C, F=layer.n_filters, p=p, q=q, pooling=pooling),
-        **dict(row=row, channel=channel, n_runs=n_runs, length=length),
+        **dict(row=row, channel=channel, **runs),
         **dict(dZ_channel=channel),
         **dict(origin=above * row + left * m, dZ_origin=below * row + right * m),
         **dict(X_size=C * channel + (width - 1) * m),  # one run goes beyond the last row
-        **dict(Z_channel=spread(H * row), dA_row=dA_row, dA_channel=H // p * dA_row),
+        **dict(Z_channel=spread(runs["n_rows"] * row), dA_row=dA_row, dA_channel=H // p * dA_row),
     )
 
 
 def tap_offsets(layer, n_channels, row, m):
-    """Return the offsets from a pixel to the input of each tap, channel by channel.
-
-    They are filled up to a multiple of nine.
-    """
+    """Return the offsets from a pixel to the input of each tap, channel by channel."""
     (height, width), (H, *_) = layer.kernel_size, layer.in_shape
     c, u, v = np.indices((n_channels, height, width)).reshape(3, -1)
-    offsets = c * (H + height - 1) * row + u * row + v * m
-    return np.pad(offsets, (0, -len(offsets) % TAPS))
+    return c * (H + height - 1) * row + u * row + v * m
 
 
 def reversal(layer, filters, start):
-    """Return where each weight of the filters reversed is in the vector, -1 to fill up.
+    """Return where each weight of the filters reversed is in the vector.
 
     They are rows, one for each channel, with the taps of all filters, see `tap_offsets`.
     """
     F, C, (height, width) = layer.n_filters, layer.in_shape[2], layer.kernel_size
     c, f, u, v = np.indices((C, F, height, width)).reshape(4, C, -1)
     columns = (c * height + height - 1 - u) * width + width - 1 - v
-    indices = start + f * filters.size + columns
-    return np.pad(indices, ((0, 0), (0, -indices.shape[1] % TAPS)), constant_values=-1)
+    return start + f * len(filters.taps) + columns

@@ -20,9 +20,10 @@ def maximum(x, x_offsets, y, y_offsets, shift, out, out_offsets):
 def max_forward(z, b, layer, buffers, a, argmax):
     """a = ReLU(b + the maximum of z in each window), for one filter; argmax = where that is.
 
-    Of equals it is that in the first column, and there in the first row. Comparisons give numbers
-    and not branches, which would be mispredicted half the time. Values of argmax are offsets from
-    the first pixel of a window, counted in pixels, so that float32 has them exactly up to 2**24.
+    z has the rows of one window, or of all. Of equals it is that in the first column, and there in
+    the first row. Comparisons give numbers and not branches, which would be mispredicted half the
+    time. Values of argmax are offsets from the first pixel of a window, counted in pixels, so that
+    float32 has them exactly up to 2**24.
     """
     zero = z.dtype.type(0)
     m, row = layer.group_size, layer.row
@@ -34,7 +35,7 @@ def max_forward(z, b, layer, buffers, a, argmax):
     # width of a window. Each result is written to the one of two buffers that it is not made of.
     zeros = part(buffers, 0, length)
     zeros[:] = zero
-    for i in range(layer.H // layer.p):
+    for i in range(layer.n_rows // layer.p):
         start, other = length, 3 * length
         x, x_offsets = part(z, i * layer.p * row, length), zeros
         for u in range(1, layer.p):
@@ -88,12 +89,12 @@ def max_backward(da, a, argmax, layer, dz):
 
 @inner
 def average_forward(r, layer, buffers, a):
-    """a = the mean of each window of r, for one filter."""
+    """a = the mean of each window of r, for one filter and the rows of one window, or of all."""
     m, row, zero = layer.group_size, layer.row, r.dtype.type(0)
     length, n_columns = layer.W * m, layer.W // layer.q
     scale = r.dtype.type(1) / r.dtype.type(layer.p * layer.q)
     sums = part(buffers, 0, length)
-    for i in range(layer.H // layer.p):
+    for i in range(layer.n_rows // layer.p):
         sums[:] = zero
         for u in range(layer.p):
             values = part(r, (i * layer.p + u) * row, length)

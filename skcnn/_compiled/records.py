@@ -43,14 +43,16 @@ LAYER = record(
     # Images: height, width, channels; the same for convolutions, with filters and windows
     "H W C F p q pooling "
     "row channel origin dZ_origin "  # of padded arrays; where the first pixel is in X and in dZ
-    "n_runs length "  # runs over the pixels, and their length
+    "n_rows n_runs length "  # rows of the response at a time; runs over them, and their length
+    "dZ_runs dZ_length "  # runs over all rows of dZ
     "n_prefetches "
     "W_start filters_row n_taps taps b_start learns_W learns_b "
     "reversed n_reversed reversed_taps "  # filters reversed, for the gradient of the input
     "X_size Z Z_channel keeps_Z pool_buffers argmax_start dZ dZ_channel "
     "A_row A_channel dA_row dA_channel has_dX dX_row dX_channel "
     # Dense layers and dropout
-    "n_in n_out V_start c_start learns_V learns_c relu mask_column"
+    "n_in n_out V_start c_start learns_V learns_c relu mask_column "
+    "images units"  # offsets from one to the next, among those of taps
 )
 
 
@@ -61,8 +63,7 @@ class Network(NamedTuple):
     stages: np.ndarray  # of `STAGE`
     layers: np.ndarray  # of `LAYER`
     offsets: np.ndarray  # from a pixel to the input of each tap
-    reversal: np.ndarray  # for each weight of the filters reversed where it is, -1 for 0
-    fills: np.ndarray  # where filters are filled up with 0
+    reversal: np.ndarray  # for each weight of the filters reversed where it is
     vector: np.ndarray  # parameters
     gradient: np.ndarray  # of those that are learnt, which come first
     scratch: np.ndarray

@@ -95,8 +95,7 @@ def visit(network, data, factor, T, start, stop, trains, overwrite):
     sizes, scratch, vector = network.sizes[0], network.scratch, network.vector
     gradient, n_outputs = network.gradient, T.shape[1]
     for k in range(network.reversal.size):
-        source, zero = network.reversal[k], vector.dtype.type(0)
-        scratch[np.uintp(sizes.reversed + k)] = vector[np.uintp(source)] if source >= 0 else zero
+        scratch[np.uintp(sizes.reversed + k)] = vector[network.reversal[k]]
     if trains and overwrite:
         part(gradient, 0, sizes.n_zeroed)[:] = 0
     for first in range(start, stop, sizes.capacity):
@@ -120,9 +119,6 @@ def visit(network, data, factor, T, start, stop, trains, overwrite):
             backward(network, data, first, n_images, is_first)
         elif is_first:
             part(gradient, sizes.n_zeroed, gradient.size - sizes.n_zeroed)[:] = 0
-    if trains:
-        for k in range(network.fills.size):
-            gradient[np.uintp(network.fills[k])] = 0
 
 
 def _new_run(sources):

@@ -179,7 +179,8 @@ def test_loops_compare_few_more_values_in_larger_windows(monkeypatch, shape, siz
     monkeypatch.setattr(pooling, "part", lambda array, start, size: array[start : start + size])
     for size in sizes:
         p, counts = min(H, size), [*counts, 0]
-        layer = SimpleNamespace(H=H, W=W, p=p, q=size, row=W, A_row=W, dA_row=W, group_size=1)
+        layer = SimpleNamespace(H=H, W=W, p=p, q=size, row=W, A_row=W, dA_row=W)
+        vars(layer).update(n_rows=H, group_size=1)
         z, a, argmax = np.zeros((3, H * W))
         max_forward(z, 0.0, layer, np.zeros(5 * W), a, argmax)
     small, medium, whole = counts
