@@ -344,7 +344,8 @@ def _slow_inner_products(n_filters, n_taps, z, x, offsets, out, numbers):
     for f in range(n_filters):
         for k in range(n_taps):
             for run in range(n_runs):
-                values, inputs = z[f * z_row + run * stride :], x[offsets[k] + run * stride :]
+                first = run * stride
+                values, inputs = z[f * z_row + first :], x[int(offsets[k]) + first :]
                 out[f * out_row + k * out_step] += values[:length] @ inputs[:length]
 
 

@@ -61,7 +61,7 @@ def test_arrays_are_disjoint(name):
             arrays += [(plan.sizes[T] + row * k, network.n_outputs) for k in range(capacity)]
         shared = [r for r in convolutions if r["pooling"] != records.AVERAGE_POOLING]
         if shared and m > 1:
-            size = FILTERS * max(r["Z_channel"] for r in shared)
+            size = max(r["F"] * r["Z_channel"] for r in shared)
             arrays += [(shared[0]["Z"], size)]
         if plan.reversal.size:
             arrays += [(plan.sizes["reversed"], plan.reversal.size)]
