@@ -84,7 +84,7 @@ def convolution_backward(layer, network, group):
             if layer.learns_b:
                 gradient[np.uintp(layer.b_start + f + i)] += total
         if layer.learns_W:
-            dz = part(scratch, dZ + layer.dZ_origin, n_filters * channel - layer.dZ_origin)
+            dz = part(scratch, dZ + layer.dZ_origin, n_filters * channel + row - layer.dZ_origin)
             start, size = layer.W_start + f * layer.filters_row, n_filters * layer.filters_row
             dW = Rows(part(gradient, start, size), layer.filters_row, 1)
             runs = Runs(layer.dZ_runs, row, layer.dZ_length)
