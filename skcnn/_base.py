@@ -21,6 +21,7 @@ from ._estimator.architecture import check_sizes, layer_sizes, make_network
 from ._estimator.arguments import SEQUENCES, RealInterval, as_one_callable
 from ._estimator.documentation import HasDocumentation
 from ._estimator.failure import all_or_nothing, ignore_fp_errors, shallow_copy
+from ._estimator.prepared import predictor_of
 from ._estimator.saving import VersionedState
 from ._estimator.weights import check_sample_weight, scaled_to_mean_1
 from ._training.callbacks import Callbacks
@@ -126,10 +127,12 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         """
         check_is_fitted(self)
         self._check_layer(layer)
-        return self._apply(
-            lambda executor, X: executor.feature_maps(X, executor.network.group("filters")[layer]),
-            X,
-        )
+        X = self._validate(X, reset=False)
+        network = self._network
+        with threads() as map:
+            parameters = Parameters(network, self._values(network))
+            executor = ParallelExecutor(network, parameters, self._loss, X.shape[0], map)
+            return self._finite(executor.feature_maps(X, network.group("filters")[layer]))
 
     def _check_layer(self, layer):
         """Refuse what is not the number of a convolution layer."""
@@ -346,6 +349,12 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             "best_loss_": float(np.fmin.reduce([self.best_loss_, *losses])),
         }
 
+    @property
+    def _parameter_arrays(self):
+        """The fitted arrays of parameters, in one list."""
+        names = "filters_", "filter_intercept_", "coefs_", "intercepts_"
+        return [array for name in names for array in as_list(getattr(self, name))]
+
     def _values(self, network):
         """Return the parameters of each layer, dicts of arrays by name."""
         attributes, values = {}, []
@@ -378,17 +387,12 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
 
     def _outputs(self, X):
         """Return the outputs T for X, of shape (n, n_outputs)."""
-        return self._apply(ParallelExecutor.outputs, X)
-
-    def _apply(self, function, X):
-        """Return ``function(executor, X)`` of the images, and check that it is finite."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        with threads() as map:
-            network = self._network
-            parameters = Parameters(network, self._values(network))
-            executor = ParallelExecutor(network, parameters, self._loss, X.shape[0], map)
-            result = function(executor, X)
+        return self._finite(predictor_of(self).outputs(X))
+
+    def _finite(self, result):
+        """Return what was computed of X, or raise ValueError if it is too large."""
         if not np.isfinite(result).all():
             raise ValueError(
                 f"X has values too large for a network of {self.intercepts_[-1].dtype}: scale the "

@@ -23,7 +23,7 @@ UNITS = [
 ]
 
 # Units that only some files import.
-ONLY_IMPORTED_BY = {"_compiled": {"_engine/parallel"}}
+ONLY_IMPORTED_BY = {"_compiled": {"_engine/parallel", "_engine/predictor"}}
 
 # Units that a program could train a network with that has no scikit-learn.
 WITHOUT_SCIKIT_LEARN = {"_nn", "_compiled", "_engine", "_training"}

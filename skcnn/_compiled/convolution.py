@@ -14,7 +14,7 @@ import numpy as np
 from .activation import relu_backward, relu_backward_in_place, relu_forward, relu_in_place
 from .jit import inlined
 from .memory import part
-from .pooling import average_backward, average_forward, max_backward, max_forward
+from .pooling import average_backward, average_forward, max_alone, max_backward, max_forward
 from .records import AVERAGE_POOLING, IN_PLACE, MAX_POOLING, NO_POOLING
 from .simd import FILTERS, Rows, Runs, inner_products, weighted_sums
 
@@ -41,10 +41,12 @@ def convolution_forward(layer, network, group):
             pooled_row = i // layer.p
             A = base + layer.A + f * layer.A_channel + pooled_row * layer.A_row
             a = part(scratch, A, layer.A_channel)
-            if layer.pooling == MAX_POOLING:
+            if layer.pooling == MAX_POOLING and layer.has_argmax:
                 start = base + layer.argmax_start + f * layer.dA_channel
                 argmax = part(scratch, start + pooled_row * layer.dA_row, layer.dA_channel)
                 max_forward(z, b, layer, pool_buffers, a, argmax)
+            elif layer.pooling == MAX_POOLING:
+                max_alone(z, b, layer, pool_buffers, a)
             elif layer.pooling == NO_POOLING:
                 relu_forward(z, b, layer, a)
             else:

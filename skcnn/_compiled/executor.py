@@ -32,15 +32,13 @@ def are_rows(X, dtype):
 
 
 class PackedParameters:
-    """What the executors of a network share: its plan, and the parameters in the loops' layout.
+    """What the executors of a network share: its parameters in the loops' layout.
 
     Parameters
     ----------
     network : Network
     parameters : Parameters
     loss : Loss
-    n_images : int
-        Images of a batch.
 
     Attributes
     ----------
@@ -48,15 +46,19 @@ class PackedParameters:
         Where the gradient of a batch is to be written, for `unpacked_gradient`.
     """
 
-    def __init__(self, network, parameters, loss, n_images):
+    def __init__(self, network, parameters, loss):
         self.network, self.dtype = network, parameters.vector.dtype
+        self._parameters, self._loss = parameters, loss
         self.layout = make_layout(network, parameters)
-        self.plan = make_plan(network, parameters, loss, self.layout, n_images)
         self.vector = aligned_zeros(self.layout.size, self.dtype)
         self.arrays = self.layout.arrays(parameters.vector, self.vector)
         self._unpacked_gradient = parameters.new_gradient()
         self.gradient = self.new_gradient()
         self._gradient_arrays = self.layout.arrays(self._unpacked_gradient, self.gradient)
+
+    def plan(self, n_images):
+        """Return the plan of the network for batches of at most n images."""
+        return make_plan(self.network, self._parameters, self._loss, self.layout, n_images)
 
     def pack(self):
         """Take over the parameters."""
@@ -79,13 +81,15 @@ class CompiledExecutor:
     ----------
     packed : PackedParameters
         The network and its parameters, which are to be packed before each call.
+    n_images : int
+        Of a batch, or, as outputs need not all be computed at a time, of a part of it.
     """
 
-    def __init__(self, packed):
+    def __init__(self, packed, n_images):
         self._packed, self._n_values = packed, packed.network.n_values
         self._n_outputs, self._dtype = packed.network.n_outputs, packed.dtype
         self._nothing = np.empty((0, 0), self._dtype)
-        plan = packed.plan
+        plan = packed.plan(n_images)
         self._group_size = plan.stages[0]["group_size"]
         self._network = Network(
             table(NETWORK, [plan.sizes]),

@@ -147,8 +147,13 @@ class _Planner:
             record["dA_channel"] = spread(record["dA_channel"])
         for record in records:
             size = record["F"] * record["dA_channel"]
-            record.update(X=region(record["X_size"]), dA=region(size))
-            if record["pooling"] == MAX_POOLING:
+            is_max, has_backward = (
+                record["pooling"] == MAX_POOLING,
+                record["learns"] or record["has_dX"],
+            )
+            record.update(X=region(record["X_size"]), dA=region(has_backward * size))
+            record.update(has_argmax=is_max and has_backward)
+            if record["has_argmax"]:
                 record.update(argmax_start=region(size))
             elif record["pooling"] == AVERAGE_POOLING:
                 record.update(keeps_Z=True, Z_channel=spread(record["H"] * record["row"]))

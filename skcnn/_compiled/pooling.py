@@ -1,4 +1,7 @@
-"""Pooling, for one filter and a group of images; with max pooling, intercept and ReLU follow it."""
+"""Pooling, for one filter and a group of images; with max pooling, intercept and ReLU follow it.
+
+z has the rows of one window, or of all.
+"""
 
 import numpy as np
 
@@ -8,22 +11,35 @@ from .memory import part
 
 @inner
 def maximum(x, x_offsets, y, y_offsets, shift, out, out_offsets):
-    """out = the greater of x and y, x if they are equal, and its offset; those of y are shifted."""
+    """out = the greater of x and y, x if they are equal, and its offset; those of y are shifted.
+
+    NaN is greater than numbers, as in NumPy.
+    """
     more = x.dtype.type(shift)
     for j in range(out.size):
-        better = y[j] > x[j]
+        better = (y[j] > x[j]) | (y[j] != y[j])
         out[j] = y[j] if better else x[j]
         out_offsets[j] = y_offsets[j] + more if better else x_offsets[j]
 
 
 @inner
-def max_forward(z, b, layer, buffers, a, argmax):
-    """a = ReLU(b + the maximum of z in each window), for one filter; argmax = where that is.
+def relu_of_maxima(x, x_offsets, step, b, a, argmax):
+    """a = ReLU(x + b), and its offset, for every so many elements of x."""
+    zero, k = x.dtype.type(0), np.uintp(0)
+    for j in range(np.uintp(a.size)):
+        value = x[k] + b
+        a[j] = zero if value < zero else value
+        argmax[j] = x_offsets[k]
+        k += np.uintp(step)
 
-    z has the rows of one window, or of all. Of equals it is that in the first column, and there in
-    the first row. Comparisons give numbers and not branches, which would be mispredicted half the
-    time. Values of argmax are offsets from the first pixel of a window, counted in pixels, so that
-    float32 has them exactly up to 2**24.
+
+@inner
+def max_forward(z, b, layer, buffers, a, argmax):
+    """a = ReLU(b + the maximum of z in each window); argmax = where that is.
+
+    Of equals it is that in the first column, and there in the first row. Comparisons give numbers
+    and not branches, which would be mispredicted half the time. Values of argmax are offsets from
+    the first pixel of a window, counted in pixels, so that float32 has them exactly up to 2**24.
     """
     zero = z.dtype.type(0)
     m, row = layer.group_size, layer.row
@@ -52,14 +68,60 @@ def max_forward(z, b, layer, buffers, a, argmax):
             maximum(x, x_offsets, y, y_offsets, shift, out, out_offsets)
             x, x_offsets, start, other = out, out_offsets, other, start
             width += shift
-        for j in range(n_columns):
-            outputs = part(a, i * layer.A_row + j * m, m)
-            offsets = part(argmax, i * layer.dA_row + j * m, m)
-            maxima, max_offsets = part(x, j * step, m), part(x_offsets, j * step, m)
-            for n in range(m):
-                value = maxima[n] + b
-                outputs[n] = zero if value < zero else value
-                offsets[n] = max_offsets[n]
+        outputs = part(a, i * layer.A_row, n_columns * m)
+        offsets = part(argmax, i * layer.dA_row, n_columns * m)
+        if m == 1:
+            relu_of_maxima(x, x_offsets, step, b, outputs, offsets)
+        else:
+            for j in range(n_columns):
+                maxima, max_offsets = part(x, j * step, m), part(x_offsets, j * step, m)
+                out, out_offsets = part(outputs, j * m, m), part(offsets, j * m, m)
+                relu_of_maxima(maxima, max_offsets, 1, b, out, out_offsets)
+
+
+@inner
+def greater(x, y, out):
+    """out = the greater of x and y; NaN is greater than numbers."""
+    for j in range(out.size):
+        out[j] = y[j] if (y[j] > x[j]) | (y[j] != y[j]) else x[j]
+
+
+@inner
+def greatest_of(x, size, b, out):
+    """out = ReLU(b + the greatest of so many neighbours in x)."""
+    for j in range(np.uintp(out.size)):
+        first = j * np.uintp(size)
+        value = x[first]
+        for k in range(np.uintp(1), np.uintp(size)):
+            other = x[first + k]
+            value = other if (other > value) | (other != other) else value
+        value += b
+        out[j] = out.dtype.type(0) if value < 0 else value
+
+
+@inner
+def max_alone(z, b, layer, buffers, a):
+    """a = ReLU(b + the maximum of z in each window), where no gradient is wanted."""
+    m, row, zero = layer.group_size, layer.row, z.dtype.type(0)
+    n_columns = layer.W // layer.q
+    for i in range(layer.n_rows // layer.p):
+        x = part(z, i * layer.p * row, n_columns * layer.q * m)
+        outputs = part(a, i * layer.A_row, n_columns * m)
+        for u in range(1, layer.p):
+            out = part(buffers, 0, x.size)
+            greater(x, part(z, (i * layer.p + u) * row, x.size), out)
+            x = out
+        if m == 1:
+            greatest_of(x, layer.q, b, outputs)
+        else:
+            for j in range(n_columns):
+                out, start = part(outputs, j * m, m), j * layer.q * m
+                greater(part(x, start, m), part(x, start + (layer.q - 1) * m, m), out)
+                for v in range(1, layer.q - 1):
+                    greater(out, part(x, start + v * m, m), out)
+            for j in range(outputs.size):
+                value = outputs[j] + b
+                outputs[j] = zero if value < zero else value
 
 
 @inner
@@ -89,7 +151,7 @@ def max_backward(da, a, argmax, layer, dz):
 
 @inner
 def average_forward(r, layer, buffers, a):
-    """a = the mean of each window of r, for one filter and the rows of one window, or of all."""
+    """a = the mean of each window of r."""
     m, row, zero = layer.group_size, layer.row, r.dtype.type(0)
     length, n_columns = layer.W * m, layer.W // layer.q
     scale = r.dtype.type(1) / r.dtype.type(layer.p * layer.q)

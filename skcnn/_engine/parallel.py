@@ -1,8 +1,7 @@
-"""Divides batches into micro-batches, computes them in threads, and chooses the executor.
+"""Computes the micro-batches of a training in threads, and chooses the executor.
 
-The division does not depend on the number of threads, so that sums have the same order, and weights
-the same bits, on one core and on many. An executor, that of compiled loops where they can run the
-network, else that of whole arrays, divides a micro-batch further into groups that fit into a cache.
+An executor, that of compiled loops where they can run the network, else that of whole arrays,
+divides a micro-batch further into groups that fit into a cache.
 """
 
 from functools import partial
@@ -11,24 +10,13 @@ from threading import get_ident
 import numpy as np
 
 from .. import _compiled
-from .executor import ArrayExecutor, Batch, equal_slices, min_group_size, take_rows
-
-# A micro-batch is worth a thread from two million multiplications on, a few tenths of a
-# millisecond; from twice as many for whole arrays whose groups have less than a million, between
-# which threads wait for Python's global lock: with eight filters and batches of 128, two threads
-# took a third longer.
-MAX_MICRO_BATCHES = 8
-MIN_MULTIPLICATIONS = 2**21
-SMALL_GROUP = 2**20
+from .division import Division
+from .executor import ArrayExecutor, Batch, take_rows
 
 # A call of compiled loops cannot be interrupted, so it takes about a tenth of a second at most. If
 # its images must be gathered, they have no more bytes than this.
 MAX_CALL_MULTIPLICATIONS = 2**28
 MAX_CALL_BYTES = 2**22
-
-# An interrupt waits for the micro-batches that other threads have begun: in compiled loops less
-# than a second, in whole arrays some seconds at most.
-MAX_MULTIPLICATIONS = 2**32
 
 
 class ParallelExecutor:
@@ -48,6 +36,8 @@ class ParallelExecutor:
     ----------
     compiled : bool
         Whether compiled loops run it.
+    division : Division
+        How a batch is divided.
     """
 
     def __init__(self, network, parameters, loss, batch_size, map=map):
@@ -55,25 +45,15 @@ class ParallelExecutor:
         dtype = parameters.vector.dtype
         self.compiled = _compiled.can_run(network, loss, dtype)
         self._map = map
-        self._min_size = min_group_size(network, dtype)
-        is_small = self._min_size * network.n_multiplications < SMALL_GROUP
-        factor = 2 if is_small and not self.compiled else 1
-        self._min_multiplications = factor * MIN_MULTIPLICATIONS
-        largest = max(rows.stop - rows.start for rows in self.micro_batches(batch_size))
+        self.division = Division(network, dtype, self.compiled)
+        micro_batches = self.division.micro_batches(batch_size)
+        self._largest = max(rows.stop - rows.start for rows in micro_batches)
         self._packed = None
         if self.compiled:
-            self._packed = _compiled.PackedParameters(network, parameters, loss, largest)
+            self._packed = _compiled.PackedParameters(network, parameters, loss)
         # One for each thread: with arrays in another core's cache, a batch took three times as long
         self._executors = {}
         self._gradients = {0: self._packed.gradient} if self.compiled else {}
-
-    def micro_batches(self, n):
-        """Return the micro-batches of a batch of n images, as slices."""
-        n_multiplications = n * self.network.n_multiplications
-        wanted = min(n // self._min_size, n_multiplications // self._min_multiplications)
-        number = max(1, min(MAX_MICRO_BATCHES, wanted))
-        number = 2 ** (number.bit_length() - 1)  # five would leave one of two threads idle
-        return equal_slices(n, number)
 
     def compute(self, function, *tasks):
         """Return the results of ``function(executor, *task)`` for each task, in their order."""
@@ -91,7 +71,7 @@ class ParallelExecutor:
         thread = get_ident()
         if thread not in self._executors:
             self._executors[thread] = (
-                _compiled.CompiledExecutor(self._packed)
+                _compiled.CompiledExecutor(self._packed, self._largest)
                 if self.compiled
                 else ArrayExecutor(self.network, self.parameters, self.loss)
             )
@@ -99,7 +79,7 @@ class ParallelExecutor:
 
     def outputs(self, X):
         """Return T, an array (n, n_outputs), for n images."""
-        tasks = self._predictions(X.shape[0])
+        tasks = self.division.predictions(X.shape[0])
         return np.concatenate(self.compute(lambda executor, rows: executor.outputs(X[rows]), tasks))
 
     def feature_maps(self, X, layer):
@@ -110,24 +90,15 @@ class ParallelExecutor:
             executor = ArrayExecutor(self.network, self.parameters, self.loss)
             executor.feature_maps(X[rows], layer, out=maps[rows])
 
-        list(self._map(compute, self._predictions(len(maps))))
+        list(self._map(compute, self.division.predictions(len(maps))))
         return maps
-
-    def _n_rounds(self, n):
-        """Return how many times n images are divided into micro-batches: once for a few."""
-        largest = max(1, MAX_MULTIPLICATIONS // self.network.n_multiplications)
-        return -(-n // (MAX_MICRO_BATCHES * largest))
-
-    def _predictions(self, n):
-        """Return the micro-batches of n images, as slices, of all rounds."""
-        return equal_slices(n, min(n, self._n_rounds(n) * len(self.micro_batches(n))))
 
     def gradient(self, batch, T):
         """Write the outputs for a batch into T, and return the gradient of its weighted loss.
 
         It is overwritten by the next call.
         """
-        first, *others = equal_slices(len(T), self._n_rounds(len(T)))
+        first, *others = self.division.rounds(len(T))
         total = self._gradient(batch.rows(first), T[first])
         if others:
             total = total.copy()
@@ -136,8 +107,8 @@ class ParallelExecutor:
         return total
 
     def _gradient(self, batch, T):
-        """Return the same, with at most `MAX_MICRO_BATCHES`."""
-        micro_batches = self.micro_batches(len(T))
+        """Return the same, of one round."""
+        micro_batches = self.division.micro_batches(len(T))
 
         def compute(executor, number, rows):
             if number not in self._gradients:
@@ -153,7 +124,7 @@ class ParallelExecutor:
 
     def takes_steps(self, batch_size):
         """Return whether `run_steps` can be used: a batch is not divided between threads."""
-        return len(self.micro_batches(batch_size)) == 1
+        return len(self.division.micro_batches(batch_size)) == 1
 
     def n_images_a_call(self, batch_size, X=None):
         """Return the number of images that one call of `run_steps` should visit at most.

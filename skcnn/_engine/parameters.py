@@ -16,7 +16,7 @@ class Parameters:
     network : Network
     values : list of dicts of ndarrays
         The parameters of each layer by name; they are copied.
-    freeze : {"filters", "dense"} or None, default=None
+    freeze : {"filters", "dense", "all"} or None, default=None
         Group of layers that are not learnt.
     fit_intercept : bool, default=True
         False: the intercepts are set to 0, and not learnt.
@@ -38,7 +38,8 @@ class Parameters:
             {
                 parameter.name
                 for parameter in layer.parameters
-                if layer.group != freeze and (fit_intercept or not parameter.is_intercept)
+                if freeze not in (layer.group, "all")
+                and (fit_intercept or not parameter.is_intercept)
             }
             for layer in network.layers
         ]

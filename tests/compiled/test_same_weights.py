@@ -9,8 +9,8 @@ from skcnn import ConvNetClassifier, ConvNetRegressor
 from skcnn._compiled import executor as compiled_executor
 from skcnn._compiled import plan
 from skcnn._compiled.availability import interpreter
+from skcnn._engine import division, parallel
 from skcnn._engine import executor as array_executor
-from skcnn._engine import parallel
 
 pytestmark = needs_numba
 
@@ -88,7 +88,7 @@ def test_taps_that_are_not_computed_decay(monkeypatch):
 
 @pytest.mark.parametrize("params", [{"solver": "lbfgs"}, {"batch_size": 70}], ids=str)
 def test_same_weights_in_micro_batches_and_groups(monkeypatch, params):
-    monkeypatch.setattr(parallel, "MIN_MULTIPLICATIONS", 1)
+    monkeypatch.setattr(division, "MIN_MULTIPLICATIONS", 1)
     monkeypatch.setattr(array_executor, "group_size", lambda *sizes: 4)
     monkeypatch.setattr(compiled_executor, "MAX_BYTES", 7 * 72 * 8)  # seven images
     monkeypatch.setattr(plan, "GROUP_SIZE", 5)
@@ -108,7 +108,7 @@ def test_groups_are_full_however_large_the_images(monkeypatch):
     monkeypatch.setattr(interpreter(), "run", counted_run)
     monkeypatch.setattr(compiled_executor, "MAX_BYTES", 1)
     model.predict(X)
-    assert sizes == [14] * 5  # of the 70 images, and not one at a time
+    assert sizes == [16, 16, 16, 16, 6]  # of the 70 images, and not one at a time
 
 
 @pytest.mark.parametrize(

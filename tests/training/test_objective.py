@@ -9,7 +9,7 @@ import pytest
 from networks import loss_of, random_network
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcnn._engine import parallel
+from skcnn._engine import division, parallel
 from skcnn._engine.executor import Batch, Selection
 from skcnn._engine.parallel import ParallelExecutor
 from skcnn._engine.parameters import Parameters
@@ -50,10 +50,10 @@ def test_loss_and_gradient_on_all_data(architecture):
 def test_micro_batches_add_up(monkeypatch, n, min_multiplications):
     network, parameters = random_network("two layers")
     whole = objective_of(network, parameters, n)
-    monkeypatch.setattr(parallel, "MIN_MULTIPLICATIONS", min_multiplications)
-    monkeypatch.setattr(parallel, "min_group_size", lambda *args: 2)
+    monkeypatch.setattr(division, "MIN_MULTIPLICATIONS", min_multiplications)
+    monkeypatch.setattr(division, "min_group_size", lambda *args: 2)
     divided = objective_of(network, parameters, n)
-    slices = divided._executor.micro_batches(n)
+    slices = divided._executor.division.micro_batches(n)
     expected = {1: 1, 2: 1, 7: 2, 40: 8}[
         n
     ]  # a power of two, so that two threads have as much to do
@@ -77,9 +77,9 @@ def test_an_interrupt_waits_for_a_small_part_of_a_prediction(monkeypatch):
     layer = network.group("filters")[1]
     whole = ParallelExecutor(network, parameters, loss_of(network), 40)
     T, maps = whole.outputs(X), whole.feature_maps(X, layer)
-    monkeypatch.setattr(parallel, "MAX_MULTIPLICATIONS", network.n_multiplications)
-    monkeypatch.setattr(parallel, "MIN_MULTIPLICATIONS", 1)
-    monkeypatch.setattr(parallel, "min_group_size", lambda *args: 2)
+    monkeypatch.setattr(division, "MAX_MULTIPLICATIONS", network.n_multiplications)
+    monkeypatch.setattr(division, "MIN_MULTIPLICATIONS", 1)
+    monkeypatch.setattr(division, "min_group_size", lambda *args: 2)
     sizes = []
     record = partial(map_and_record, sizes)
     divided = ParallelExecutor(network, parameters, loss_of(network), 40, record)
@@ -95,9 +95,9 @@ def test_an_interrupt_waits_for_a_small_part_of_a_large_batch(monkeypatch, image
     loss, gradient = one.loss_and_gradient(one.theta)
     gradient = gradient.copy()
     longest = int(network.n_multiplications * images_at_a_time)
-    monkeypatch.setattr(parallel, "MAX_MULTIPLICATIONS", longest)
-    monkeypatch.setattr(parallel, "MIN_MULTIPLICATIONS", 1)
-    monkeypatch.setattr(parallel, "min_group_size", lambda *args: 1)
+    monkeypatch.setattr(division, "MAX_MULTIPLICATIONS", longest)
+    monkeypatch.setattr(division, "MIN_MULTIPLICATIONS", 1)
+    monkeypatch.setattr(division, "min_group_size", lambda *args: 1)
     other, sizes = objective_of(network, parameters, 40), []
     monkeypatch.setattr(other._executor, "_map", partial(map_and_record, sizes))
     in_rounds = other.loss_and_gradient(other.theta)
@@ -122,8 +122,8 @@ def test_each_thread_has_its_executor():
 
 
 def test_threads_change_no_bit(monkeypatch):
-    monkeypatch.setattr(parallel, "MIN_MULTIPLICATIONS", 1)
-    monkeypatch.setattr(parallel, "min_group_size", lambda *args: 2)
+    monkeypatch.setattr(division, "MIN_MULTIPLICATIONS", 1)
+    monkeypatch.setattr(division, "min_group_size", lambda *args: 2)
     network, parameters = random_network("two layers")
     alone = objective_of(network, parameters, 50)
     with ThreadPoolExecutor(3) as executor:
