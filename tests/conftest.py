@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from functools import partial
 
 import matplotlib
@@ -21,6 +23,22 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadFileScheduling
 
     return LoadFileScheduling(config, log)
+
+
+COMPILE = """
+import numpy as np
+from skcnn import ConvNetClassifier
+X = np.random.RandomState(0).rand(4, 3, 3).astype({dtype!r})
+ConvNetClassifier(max_iter=1, tol=None).fit(X, [0, 1, 0, 1])
+"""
+
+
+def pytest_sessionstart(session):
+    """Compile the loops once for the processes of ``pytest -n 2``, which would each do it."""
+    if getattr(session.config.option, "numprocesses", None) and is_available():
+        commands = [[sys.executable, "-c", COMPILE.format(dtype=dtype)] for dtype in ("f4", "f8")]
+        for process in [subprocess.Popen(command) for command in commands]:
+            process.wait()
 
 
 def pytest_make_parametrize_id(config, val, argname):

@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skcnn import ConvNetClassifier
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks([ConvNetClassifier(n_filters=3, label_smoothing=0.1, eta=0.01)])
 def test_scikit_learn_checks(estimator, check):

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skcnn import ConvNetClassifier, ConvNetRegressor, FeatureMapDisplay, FilterDisplay
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
     [ConvNetClassifier(n_filters=(3, 4), pool_size=2, pooling=("max", "average"), eta=0.01)]

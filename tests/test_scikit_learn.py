@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import sklearn.neural_network
 
 from skcnn import ConvNetClassifier, ConvNetRegressor
@@ -112,6 +113,7 @@ def pytest_collection_modifyitems(items):
     items[:] = [item for item in items if not left_out & {item.name, item.originalname}]
 
 
+@pytest.mark.slow
 def test_scikit_learn_tests_of_its_networks_pass():
     options = ["-q", "-rA", "-p", Path(__file__).stem, "-p", "no:cacheprovider", "-c", "/dev/null"]
     program = [sys.executable, "-m", "pytest", *options, "--pyargs", TESTS]

@@ -433,11 +433,12 @@ def inner_products(z, n_filters, x, offsets, runs, out):
     """
     out = Rows(out.values, np.intp(out.row), np.intp(out.step))
     stride, length, in_blocks = np.intp(runs.stride), runs.length, n_filters // FILTERS * FILTERS
-    together = max(1, MAX_RUN // length)
+    longest = MAX_RUN if offsets.size > TAPS else length  # what is used once need not be cached
+    together = max(1, longest // length)
     for run in range(0, runs.number, together):
         n = min(together, runs.number - run)
-        for q in range(run * stride, run * stride + length, MAX_RUN):
-            part_of_runs = Runs(n, stride, min(MAX_RUN, run * stride + length - q))
+        for q in range(run * stride, run * stride + length, longest):
+            part_of_runs = Runs(n, stride, min(longest, run * stride + length - q))
             values, inputs = Rows(behind(z.values, q), z.row, np.intp(1)), behind(x, q)
             _inner_products_of_blocks(
                 values, np.intp(0), in_blocks, inputs, offsets, part_of_runs, out
