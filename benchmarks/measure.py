@@ -5,10 +5,11 @@ import math
 import os
 import platform
 import statistics
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ["skcnn", "numpy", "scipy", "scikit-learn", "numba", "torch", "skorch", "jax"]
+PACKAGES = "skcnn numpy scipy scikit-learn numba onnxruntime torch skorch jax".split()
 
 
 def machine():
@@ -83,6 +84,37 @@ def in_turn(runs, repeats):
             if repeat:
                 times[name].append(seconds)
     return times
+
+
+def mean_of_calls(function, seconds=0.02):
+    """Return a function for `in_turn` that returns the mean of so many calls as take a while.
+
+    It chooses their number when it is first called, in the round that is not counted. Of several
+    calls the first is left out, which finds the caches full of what others have done.
+    """
+    n_calls = 0
+
+    def mean(n):
+        if n > 1:
+            function()
+        start = time.perf_counter()
+        for _ in range(n):
+            function()
+        return (time.perf_counter() - start) / n
+
+    def run():
+        nonlocal n_calls
+        if n_calls:
+            return mean(n_calls)
+        function()  # compiles
+        n, found = 1, mean(1)
+        while n * found < seconds / 2:
+            n *= 2
+            found = mean(n)
+        n_calls = max(1, round(seconds / found))
+        return found
+
+    return run
 
 
 def median(times):

@@ -1,13 +1,13 @@
 """How long a training step takes, beside PyTorch, skorch, JAX, C and plain Python.
 
 Run ``python benchmarks/training.py``; with ``pip install ".[bench]"`` before, all peers take part.
-It takes about a quarter of an hour. All train the same network on the same random images, of
+It takes about twenty minutes. All train the same network on the same random images, of
 28 x 28 pixels unless the table says otherwise, in turn. Each figure is the median of several runs,
 in microseconds a sample, forward and backward. For skcnn it is the whole of ``fit``, including
 validation of the input, initial values and learning curves, which the others do not have.
 Compilation is excluded for all.
 
-The other benchmarks of this folder are run at the end, in short versions.
+At the end follow prediction.py and a short version of scaling.py.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=7, help="counted runs of each (default: 7)")
     parser.add_argument("--seconds", type=float, default=0.3, help="of each run (default: 0.3)")
     parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
-    parser.add_argument("--cells-only", action="store_true", help="leave out the other benchmarks")
+    parser.add_argument("--cells-only", action="store_true", help="leave out prediction and growth")
     parser.add_argument("--deep-only", action="store_true", help="networks of several layers alone")
     arguments = parser.parse_args()
     facts = measure.machine()
