@@ -91,8 +91,40 @@ class _OneThreadInBlas:
 
 _one_thread_in_blas = _OneThreadInBlas()
 
+
+class _Helpers:
+    """Threads that wait for the next call: to start one takes as long as to compute ten images.
+
+    Only one user at a time has them, as `_OneThreadInBlas` gives others one thread. An error or an
+    interrupt ends them, after what they have begun.
+    """
+
+    def __init__(self):
+        self._kept = None  # their number and they themselves
+
+    @contextmanager
+    def use(self, n):
+        """Lend n threads."""
+        (kept_n, helpers), self._kept = self._kept or (0, None), None
+        if kept_n != n:
+            helpers = ThreadPoolExecutor(n, "skcnn", initializer=_limit_this_thread)
+        try:
+            yield helpers
+        except BaseException:
+            helpers.shutdown()
+            raise
+        self._kept = n, helpers
+
+    def forget(self):
+        """Keep no threads: those of the parent process, for example, are not in its child."""
+        self._kept = None
+
+
+_helpers = _Helpers()
+
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_one_thread_in_blas.after_fork_in_child)
+    os.register_at_fork(after_in_child=_helpers.forget)
 
 
 @contextmanager
@@ -119,7 +151,7 @@ def threads():
             if n_threads == 1:
                 yield map
             else:  # no return above: after an interrupt there, nothing would be released
-                with ThreadPoolExecutor(n_threads - 1, initializer=_limit_this_thread) as helpers:
+                with _helpers.use(n_threads - 1) as helpers:
                     yield partial(_map_together, helpers, n_threads - 1)
         finally:
             _one_thread_in_blas.end(user)

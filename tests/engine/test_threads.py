@@ -20,6 +20,7 @@ def blas_threads():
 
 @pytest.fixture(autouse=True)
 def three_threads_in_blas():
+    _threads._helpers.forget()
     with threadpool_limits(3, user_api="blas"):
         yield
 
@@ -34,6 +35,20 @@ def test_blas_has_its_threads_back_after_a_failure():
     with pytest.raises(ZeroDivisionError), threads():
         1 / 0  # noqa: B018
     assert blas_threads() == {3}
+
+
+def test_threads_are_kept_for_the_next_call_but_after_a_failure():
+    def idents():
+        barrier = threading.Barrier(3, timeout=60)
+        with threads() as map_in_threads:
+            return {*map_in_threads(lambda _: (barrier.wait(), threading.get_ident())[1], "abc")}
+
+    kept = idents()
+    assert len(kept) == 3 and idents() == kept
+    with pytest.raises(ZeroDivisionError), threads() as map_in_threads:
+        map_in_threads(lambda n: 1 / n, [1, 0, 1])
+    others = kept - {threading.get_ident()}
+    assert not others & {thread.ident for thread in threading.enumerate()}
 
 
 def test_users_may_come_and_go_in_any_order():

@@ -221,7 +221,7 @@ class BlasThreads:
         self._counters = [
             (item, self._state(item))
             for item in vars(_threads).values()
-            if type(item).__module__ == _threads.__name__
+            if type(item).__module__ == _threads.__name__ and hasattr(item, "_lock")
         ]
 
     def _state(self, item):
