@@ -20,11 +20,13 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import measure
 import numpy as np
 import peers
+import tables
 from peers import Cell
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -344,17 +346,32 @@ def report(result):
     print(measure.table(["network", "images", "threads", *names], rows))
 
 
+def guide_table(times):
+    """Return the header and the rows of the guide's table: with as many threads as there are."""
+    names = [name for name in PEERS if any(name in of for of in times.values())]
+    rows = [
+        [case.network, case.n_images]
+        + [measure.median_text([t / case.n_images for t in of.get(name, [])]) for name in names]
+        for case, of in times.items()
+        if case.n_threads == max(N_THREADS)
+    ]
+    return ["network", "images", *names], rows
+
+
 def main():
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("networks", nargs="*", type=int, default=range(len(NETWORKS)))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the guide's table")
     arguments = parser.parse_args()
     print(measure.describe(measure.machine()))
     names = list(NETWORKS)
     result = figures(arguments.repeats, [names[number] for number in arguments.networks])
     report(result)
+    if arguments.csv:
+        tables.write(arguments.csv, *guide_table(result["microseconds_a_call"]))
     measure.save(arguments.json, measure.strings({"machine": measure.machine(), **result}))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from .activation import relu_backward, relu_backward_in_place, relu_forward, relu_in_place
 from .jit import inlined
 from .memory import part
-from .pooling import average_backward, average_forward, max_alone, max_backward, max_forward
+from .pooling import average_backward, average_forward, max_backward, max_forward
 from .records import AVERAGE_POOLING, IN_PLACE, MAX_POOLING, NO_POOLING
 from .simd import FILTERS, Rows, Runs, inner_products, weighted_sums
 
@@ -27,7 +27,7 @@ def convolution_forward(layer, network, group):
     base = group.start // layer.group_size * layer.stride
     taps = part(network.offsets, layer.taps, layer.n_taps)
     W = part(vector, layer.W_start, F * layer.filters_row)
-    pool_buffers = part(scratch, layer.pool_buffers, 5 * layer.W * layer.group_size)
+    pool_buffer = part(scratch, layer.pool_buffer, layer.W * layer.group_size)
     for i in range(0, layer.H - n_rows + 1, n_rows):
         Z = layer.Z + (base + i * row if layer.keeps_Z else 0)
         for run in range(layer.n_runs):
@@ -37,22 +37,22 @@ def convolution_forward(layer, network, group):
             weighted_sums(Rows(W, layer.filters_row, 1), x, taps, z, F, layer.length, False)
         for f in range(F):
             z = part(scratch, Z + f * Z_channel, n_rows * row)
-            b = vector[np.uintp(layer.b_start + f)]
-            pooled_row = i // layer.p
+            intercept = part(vector, layer.b_start + f, 1)
+            b, pooled_row = intercept[0], i // layer.p
             A = base + layer.A + f * layer.A_channel + pooled_row * layer.A_row
             a = part(scratch, A, layer.A_channel)
-            if layer.pooling == MAX_POOLING and layer.has_argmax:
-                start = base + layer.argmax_start + f * layer.dA_channel
-                argmax = part(scratch, start + pooled_row * layer.dA_row, layer.dA_channel)
-                max_forward(z, b, layer, pool_buffers, a, argmax)
-            elif layer.pooling == MAX_POOLING:
-                max_alone(z, b, layer, pool_buffers, a)
+            if layer.pooling == MAX_POOLING:
+                argmax = pool_buffer
+                if layer.has_argmax:
+                    start = base + layer.argmax_start + f * layer.dA_channel
+                    argmax = part(scratch, start + pooled_row * layer.dA_row, layer.dA_channel)
+                max_forward(z, intercept, layer, a, argmax)
             elif layer.pooling == NO_POOLING:
                 relu_forward(z, b, layer, a)
             else:
                 relu_in_place(z, b, layer)
                 if layer.pooling == AVERAGE_POOLING:
-                    average_forward(z, layer, pool_buffers, a)
+                    average_forward(z, layer, pool_buffer, a)
 
 
 @inlined
@@ -75,7 +75,11 @@ def convolution_backward(layer, network, group):
             dz = part(scratch, dZ + i * channel + layer.dZ_origin, H * row)
             if layer.pooling == MAX_POOLING:
                 start = base + layer.argmax_start + (f + i) * layer.dA_channel
-                total = max_backward(da, a, part(scratch, start, layer.dA_channel), layer, dz)
+                argmax, sums = (
+                    part(scratch, start, layer.dA_channel),
+                    part(scratch, layer.pool_buffer, 1),
+                )
+                total = max_backward(da, a, argmax, layer, sums, dz)
             elif layer.pooling == AVERAGE_POOLING:
                 z = part(scratch, base + layer.Z + (f + i) * layer.Z_channel, H * row)
                 total = average_backward(da, z, layer, dz)

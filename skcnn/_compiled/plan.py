@@ -239,12 +239,12 @@ class _Planner:
     def _share(self, records):
         """Allocate what one convolution layer uses after the other."""
         Z = self._scratch(max(record["F"] * record["Z_channel"] for record in records))
-        pool_buffers = self._scratch(5 * max(record["W"] * self._m for record in records))
+        pool_buffer = self._scratch(max(record["W"] * self._m for record in records))
         self._reversed = self._scratch(sum(map(len, self._reversal)))
         for record in records:
             n_filters = record["F"] if record["has_dX"] else min(record["F"], FILTERS)
             dZ = self._scratch(n_filters * record["channel"] + record["row"])
-            record.update(pool_buffers=pool_buffers, dZ=dZ, Z=record.get("Z", Z))
+            record.update(pool_buffer=pool_buffer, dZ=dZ, Z=record.get("Z", Z))
             record.update(reversed=self._reversed + record.get("reversed", 0))
 
     def _add_rows(self, A, dA, stride):

@@ -48,7 +48,7 @@ LAYER = record(
     "n_prefetches "
     "W_start filters_row n_taps taps b_start learns_W learns_b "
     "reversed n_reversed reversed_taps "  # filters reversed, for the gradient of the input
-    "X_size Z Z_channel keeps_Z pool_buffers has_argmax argmax_start dZ dZ_channel "
+    "X_size Z Z_channel keeps_Z pool_buffer has_argmax argmax_start dZ dZ_channel "
     "A_row A_channel dA_row dA_channel has_dX dX_row dX_channel "
     # Dense layers and dropout
     "n_in n_out V_start c_start learns_V learns_c relu mask_column "

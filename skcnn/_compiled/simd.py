@@ -24,15 +24,13 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import config, types
+from numba import config
 from numba.core import cgutils
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic
 
 from .jit import shared
 from .layout import FILTERS
 from .memory import behind, part
+from .vectors import N_REGISTERS, VECTOR_BYTES, new_kernel
 
 LONE_VECTORS = 8  # of pixels, of a filter that is left over
 LONE_TAPS = 9  # likewise: all those of a filter of side 3
@@ -40,17 +38,6 @@ MAX_INPUTS = 2**16  # so many numbers of x stay in the L2 cache, while filters p
 MAX_RUN = 1024  # pixels: so many of four filters stay in the L1 cache, while taps pass
 
 
-def vector_registers():
-    """Return the number of vector registers of the processor, and the bytes of each."""
-    architecture, _, features = cpu_target.target_context.codegen().magic_tuple()
-    if "+avx512f" in features:
-        return 32, 64
-    if "+avx2" in features:
-        return 16, 32
-    return (32 if architecture.startswith(("aarch64", "arm64")) else 16), 16
-
-
-N_REGISTERS, VECTOR_BYTES = vector_registers()
 BLOCK, VECTORS, TAPS = (8, 2, 6) if N_REGISTERS == 32 else (4, 3, 3)
 
 
@@ -68,143 +55,6 @@ class Runs(NamedTuple):
     number: int
     stride: int
     length: int
-
-
-class _Vectors:
-    """Writes instructions on vectors of numbers of a dtype."""
-
-    def __init__(self, context, builder, dtype):
-        self._builder = builder
-        number = context.get_data_type(dtype)
-        self._bytes = context.get_abi_sizeof(number)
-        self.n = VECTOR_BYTES // self._bytes
-        self._type = ir.VectorType(number, self.n)
-        self.zero = ir.Constant(self._type, [ir.Constant(number, 0.0)] * self.n)
-
-    def steps(self, length, n_vectors, code):
-        """Loop over pixels, as many at a time as are in vectors; return the first that is left.
-
-        ``code(q)`` writes the instructions for those from pixel q on.
-        """
-        step = length.type(n_vectors * self.n)
-        n_steps = self._builder.sdiv(length, step)
-        with cgutils.for_range(self._builder, n_steps) as loop:
-            code(self._builder.mul(loop.index, step))
-        return self._builder.mul(n_steps, step)
-
-    def rest(self, start, stop, code):
-        """Loop over the pixels that are left, a vector at a time, of which the last has a mask."""
-        loop = cgutils.for_range_slice(self._builder, start, stop, start.type(self.n))
-        with loop as (q, _):
-            code(q, self._mask(self._builder.sub(stop, q)))
-
-    def load(self, data, index, mask=None):
-        """Load a vector, with zeros for the lanes outside a mask."""
-        pointer = self._pointer(data, index)
-        if mask is not None:
-            return self._masked("load", self._type, pointer, self._alignment, mask, self.zero)
-        loaded = self._builder.load(pointer)
-        loaded.align = self._bytes
-        return loaded
-
-    def store(self, vector, data, index, mask=None):
-        """Store a vector, or the lanes of a mask."""
-        pointer = self._pointer(data, index)
-        if mask is not None:
-            self._masked("store", ir.VoidType(), vector, pointer, self._alignment, mask)
-        else:
-            self._builder.store(vector, pointer).align = self._bytes
-
-    def copied(self, data, index):
-        """Load a number, and copy it to all lanes."""
-        return self._copy(self._builder.load(self._builder.gep(data, [index])), self._type)
-
-    def new_sum(self):
-        """Return the place of a sum, 0 at first, which is to be a register."""
-        return cgutils.alloca_once_value(self._builder, self.zero)
-
-    def add_product(self, total, x, y):
-        """Add x * y to a sum, without rounding in between where the processor can."""
-        product = self._builder.fmul(x, y, flags=("contract",))
-        result = self._builder.fadd(self._builder.load(total), product, flags=("contract",))
-        self._builder.store(result, total)
-
-    def sum(self, vector):
-        """Return the sum of the lanes, pair by pair."""
-        n = self.n
-        while n > 1:
-            n //= 2
-            pair = [self._lanes(range(start, start + n)) for start in (0, n)]
-            halves = [self._builder.shuffle_vector(vector, vector, lanes) for lanes in pair]
-            vector = self._builder.fadd(*halves)
-        return self._builder.extract_element(vector, ir.IntType(32)(0))
-
-    def _mask(self, n_lanes):
-        """Return which lanes are before lane n."""
-        kind = ir.VectorType(n_lanes.type, self.n)
-        numbers = ir.Constant(kind, [n_lanes.type(k) for k in range(self.n)])
-        return self._builder.icmp_signed("<", numbers, self._copy(n_lanes, kind))
-
-    def _copy(self, value, kind):
-        undefined = ir.Constant(kind, ir.Undefined)
-        vector = self._builder.insert_element(undefined, value, ir.IntType(32)(0))
-        return self._builder.shuffle_vector(vector, undefined, self._lanes([0] * self.n))
-
-    def _lanes(self, lanes):
-        number = ir.IntType(32)
-        return ir.Constant(ir.VectorType(number, len(lanes)), [number(k) for k in lanes])
-
-    def _pointer(self, data, index):
-        pointer = self._builder.gep(data, [index])
-        return self._builder.bitcast(pointer, self._type.as_pointer())
-
-    @property
-    def _alignment(self):
-        return ir.IntType(32)(self._bytes)
-
-    def _masked(self, name, result, *arguments):
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        name = f"llvm.masked.{name}.v{self.n}f{8 * self._bytes}.p0"
-        function = cgutils.get_or_insert_function(self._builder.module, kind, name)
-        return self._builder.call(function, arguments)
-
-
-def _new_kernel(name, code):
-    """Return a function of four arrays and a tuple of whole numbers, for numba.
-
-    It stays a function, as registers are given to a function as a whole: in a large one, sums would
-    lose theirs. "optsize" keeps LLVM from unrolling loops, for which registers do not suffice.
-
-    Parameters
-    ----------
-    name : str
-    code : callable
-        ``code(vectors, builder, arrays, numbers)`` writes it, given pointers to what the arrays
-        contain.
-    """
-
-    def instructions(context, builder, signature, arguments):
-        *kinds, numbers = signature.args
-        pairs = zip(kinds, arguments)
-        values = [context.make_array(kind)(context, builder, array).data for kind, array in pairs]
-        values += cgutils.unpack_tuple(builder, arguments[-1], len(numbers))
-        dtype, kind = kinds[0].dtype, ir.FunctionType(ir.VoidType(), [v.type for v in values])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"skcnn_{name}_{dtype}")
-        if function.is_declaration:
-            function.linkage = "linkonce_odr"
-            for attribute in ("noinline", "optsize"):
-                function.attributes.add(attribute)
-            body = ir.IRBuilder(function.append_basic_block())
-            code(_Vectors(context, body, dtype), body, function.args[:4], function.args[4:])
-            body.ret_void()
-        builder.call(function, values)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def kernel(context, first, x, offsets, out, numbers):
-        return types.void(first, x, offsets, out, numbers), instructions
-
-    return kernel
 
 
 def _weighted_sums(n_filters, n_vectors):
@@ -248,7 +98,7 @@ def _weighted_sums(n_filters, n_vectors):
         end = vectors.steps(length, n_vectors, compute_together)
         vectors.rest(end, length, lambda q, mask: compute([q], mask))
 
-    return _new_kernel(f"weighted_sums_{n_filters}_{n_vectors}", code)
+    return new_kernel(f"weighted_sums_{n_filters}_{n_vectors}", code)
 
 
 def _weighted_sums_of_taps(n_taps):
@@ -280,7 +130,7 @@ def _weighted_sums_of_taps(n_taps):
 
             vectors.rest(vectors.steps(length, 1, compute), length, compute)
 
-    return _new_kernel(f"weighted_sums_of_{n_taps}_taps", code)
+    return new_kernel(f"weighted_sums_of_{n_taps}_taps", code)
 
 
 def _inner_products(n_filters, n_taps, n_together):
@@ -324,11 +174,12 @@ def _inner_products(n_filters, n_taps, n_together):
                 place = builder.gep(out, [builder.add(row, column)])
                 builder.store(builder.fadd(builder.load(place), vectors.sum(total)), place)
 
-    return _new_kernel(f"inner_products_{n_filters}_{n_taps}_{n_together}", code)
+    return new_kernel(f"inner_products_{n_filters}_{n_taps}_{n_together}", code)
 
 
-def _slow_weighted_sums(n_filters, W, x, offsets, z, numbers):
+def _slow_weighted_sums(n_filters, arrays, numbers):
     """The same as Python."""
+    W, x, offsets, z = arrays
     W_row, W_step, n_taps, z_row, length, adds = numbers
     for f in range(n_filters):
         total = z[f * z_row :][:length]
@@ -338,8 +189,9 @@ def _slow_weighted_sums(n_filters, W, x, offsets, z, numbers):
             total += W[f * W_row + k * W_step] * x[offsets[k] :][:length]
 
 
-def _slow_inner_products(n_filters, n_taps, z, x, offsets, out, numbers):
+def _slow_inner_products(n_filters, n_taps, arrays, numbers):
     """The same as Python."""
+    z, x, offsets, out = arrays
     z_row, n_runs, stride, length, out_row, out_step = numbers
     for f in range(n_filters):
         for k in range(n_taps):
@@ -377,16 +229,16 @@ def weighted_sums(W, x, offsets, z, n_filters, length, adds):
         for f in range(0, in_blocks, BLOCK):
             w, out = behind(W.values, f * row), behind(z.values, f * z.row + q)
             numbers = row, step, n_taps, z.row, n, adds
-            _weighted_sums_of_block(w, inputs, offsets, out, numbers)
+            _weighted_sums_of_block((w, inputs, offsets, out), numbers)
         for f in range(in_blocks, n_filters):
             w, out = behind(W.values, f * row), behind(z.values, f * z.row + q)
             if in_registers > 0:
                 numbers = row, step, in_registers, z.row, n, adds
-                _weighted_sums_of_one_in_registers(w, inputs, offsets, out, numbers)
+                _weighted_sums_of_one_in_registers((w, inputs, offsets, out), numbers)
             if in_registers < n_taps:
                 w, o = behind(w, in_registers * step), behind(offsets, in_registers)
                 numbers = row, step, n_taps - in_registers, z.row, n, adds + in_registers
-                _weighted_sums_of_one(w, inputs, o, out, numbers)
+                _weighted_sums_of_one((w, inputs, o, out), numbers)
 
 
 def _inner_products_in_blocks(n_filters, n_taps, n_together):
@@ -402,13 +254,14 @@ def _inner_products_in_blocks(n_filters, n_taps, n_together):
             values, sums = behind(z.values, f * z.row), behind(out.values, f * out.row)
             for k in range(0, in_blocks, n_taps):
                 o, to = behind(offsets, k), behind(sums, k * out.step)
-                block(values, x, o, to, (z.row, runs.number, runs.stride, whole, out.row, out.step))
+                numbers = z.row, runs.number, runs.stride, whole, out.row, out.step
+                block((values, x, o, to), numbers)
             for k in range(offsets.size):
                 q = whole if k < in_blocks else 0
                 if q < length:
                     o, to = part(offsets, k, 1), behind(sums, k * out.step)
                     numbers = z.row, runs.number, runs.stride, length - q, out.row, out.step
-                    one_tap(behind(values, q), behind(x, q), o, to, numbers)
+                    one_tap((behind(values, q), behind(x, q), o, to), numbers)
 
     return blocks
 

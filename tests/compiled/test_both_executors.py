@@ -1,7 +1,5 @@
 """Whole arrays and compiled loops against a slow transcription of the formulas."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import oracle
 import pytest
@@ -162,27 +160,3 @@ def test_gradients_agree_with_central_differences(make_executor, name):
     parameters = random_parameters(network)
     parameters.vector *= 0.3
     assert_same_differences(make_executor(network, parameters, 2), random_batch(network, 2))
-
-
-@pytest.mark.parametrize(
-    "shape, sizes, most", [((1, 64), (2, 7, 64), (4, 6)), ((16, 16), (2, 7, 16), (2, 2))]
-)
-def test_loops_compare_few_more_values_in_larger_windows(monkeypatch, shape, sizes, most):
-    pooling, (H, W) = pytest.importorskip("skcnn._compiled.pooling"), shape
-    max_forward = getattr(pooling.max_forward, "py_func", pooling.max_forward)  # as Python
-    counts = []
-
-    def count_comparisons(x, x_offsets, y, y_offsets, shift, out, out_offsets):
-        counts[-1] += out.size
-
-    monkeypatch.setattr(pooling, "maximum", count_comparisons)
-    monkeypatch.setattr(pooling, "part", lambda array, start, size: array[start : start + size])
-    for size in sizes:
-        p, counts = min(H, size), [*counts, 0]
-        layer = SimpleNamespace(H=H, W=W, p=p, q=size, row=W, A_row=W, dA_row=W)
-        vars(layer).update(n_rows=H, group_size=1)
-        z, a, argmax = np.zeros((3, H * W))
-        max_forward(z, 0.0, layer, np.zeros(5 * W), a, argmax)
-    small, medium, whole = counts
-    assert 0 < medium < most[0] * small
-    assert whole < most[1] * small  # and not 63 times as many

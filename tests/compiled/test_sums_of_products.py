@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("numba")
 
-from skcnn._compiled import simd  # noqa: E402
+from skcnn._compiled import simd, vectors  # noqa: E402
 from skcnn._compiled.jit import OPTIONS, njit  # noqa: E402
 from skcnn._compiled.simd import Rows, Runs  # noqa: E402
 
@@ -29,7 +29,7 @@ def inner_products(z, n_filters, x, offsets, runs, out):
 
 def lengths(dtype, n_vectors):
     """Lengths from one to more than a block of vectors, with every number of lanes at the end."""
-    lanes = simd.VECTOR_BYTES // np.dtype(dtype).itemsize
+    lanes = vectors.VECTOR_BYTES // np.dtype(dtype).itemsize
     return [*range(1, lanes + 2), *range(n_vectors * lanes - 1, (n_vectors + 1) * lanes + 2)]
 
 
@@ -94,7 +94,7 @@ def test_inner_products(dtype):
 
 
 def test_a_nan_stays_where_it_is():
-    lanes = simd.VECTOR_BYTES // 8
+    lanes = vectors.VECTOR_BYTES // 8
     n = 3 * simd.VECTORS * lanes
     x, z, offsets = np.ones(n), np.zeros(n), np.zeros(1, np.uintp)
     x[n // 2] = np.nan
@@ -104,6 +104,6 @@ def test_a_nan_stays_where_it_is():
 
 def test_registers_are_those_of_the_processor():
     n_sums = simd.BLOCK * simd.VECTORS
-    assert n_sums + simd.VECTORS + 1 <= simd.N_REGISTERS
-    assert simd.FILTERS * simd.TAPS + simd.TAPS + 1 <= simd.N_REGISTERS
+    assert n_sums + simd.VECTORS + 1 <= vectors.N_REGISTERS
+    assert simd.FILTERS * simd.TAPS + simd.TAPS + 1 <= vectors.N_REGISTERS
     assert n_sums >= 8
