@@ -44,7 +44,7 @@ GROUP_SIZE = 16
 
 # Of `skcnn._compiled.one_image`: so many images go through the dense layers together, so that
 # weights are read once for all of them; where weights and gradient exceed the cache, a whole group.
-MIN_CAPACITY = 4
+MIN_CAPACITY = 9  # the taps that a lone filter, here the one unit of two classes, takes together
 CACHE_BYTES = 2**18
 
 

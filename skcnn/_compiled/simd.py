@@ -204,6 +204,7 @@ def _slow_inner_products(n_filters, n_taps, arrays, numbers):
 _weighted_sums_of_block = _weighted_sums(BLOCK, VECTORS)
 _weighted_sums_of_one = _weighted_sums(1, LONE_VECTORS)
 _weighted_sums_of_one_in_registers = _weighted_sums_of_taps(LONE_TAPS)
+_weighted_sum_of_one_tap = _weighted_sums_of_taps(1)
 
 
 @shared
@@ -235,7 +236,11 @@ def weighted_sums(W, x, offsets, z, n_filters, length, adds):
             if in_registers > 0:
                 numbers = row, step, in_registers, z.row, n, adds
                 _weighted_sums_of_one_in_registers((w, inputs, offsets, out), numbers)
-            if in_registers < n_taps:
+            if in_registers + 1 == n_taps:
+                w, o = behind(w, in_registers * step), behind(offsets, in_registers)
+                numbers = row, step, np.intp(1), z.row, n, adds + in_registers
+                _weighted_sum_of_one_tap((w, inputs, o, out), numbers)
+            elif in_registers < n_taps:
                 w, o = behind(w, in_registers * step), behind(offsets, in_registers)
                 numbers = row, step, n_taps - in_registers, z.row, n, adds + in_registers
                 _weighted_sums_of_one((w, inputs, o, out), numbers)
