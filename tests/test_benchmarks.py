@@ -59,6 +59,7 @@ def test_training(tmp_path, monkeypatch, capsys):
     [
         "accuracy.py",
         "prediction.py",
+        "kernels.py",
         "memory.py",
         "scaling.py",
         "soak.py",
