@@ -127,12 +127,11 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
         """
         check_is_fitted(self)
         self._check_layer(layer)
-        X = self._validate(X, reset=False)
-        network = self._network
+        rows, network = self._validate(X, reset=False), self._network
         with threads() as map:
             parameters = Parameters(network, self._values(network))
-            executor = ParallelExecutor(network, parameters, self._loss, X.shape[0], map)
-            return self._finite(executor.feature_maps(X, network.group("filters")[layer]))
+            executor = ParallelExecutor(network, parameters, self._loss, rows.shape[0], map)
+            return self._finite(executor.feature_maps(rows, network.group("filters")[layer]))
 
     def _check_layer(self, layer):
         """Refuse what is not the number of a convolution layer."""

@@ -34,8 +34,8 @@ def _max_of_images(with_argmax):
                 builder.store(vectors.zero, position)
                 with cgutils.for_range(builder, q) as v, cgutils.for_range(builder, p) as u:
                     place = builder.add(builder.mul(u.index, row), builder.mul(v.index, m))
-                    value, before = vectors.load(z, builder.add(start, place), mask), best
-                    is_better = vectors.is_greater(value, builder.load(before))
+                    value = vectors.load(z, builder.add(start, place), mask)
+                    is_better = vectors.is_greater(value, builder.load(best))
                     builder.store(builder.select(is_better, value, builder.load(best)), best)
                     offset = builder.add(builder.mul(u.index, pixels_a_row), v.index)
                     offset = builder.select(is_better, vectors.of(offset), builder.load(position))

@@ -119,12 +119,15 @@ def test_relu_has_no_gradient_at_zero_and_hides_no_nan(make_executor, pool):
     parameters = random_parameters(network)
     filters, dense = parameters.params
     filters["W"][...], filters["b"][...], dense["V"][...], dense["c"][...] = 1, 0, 1, 0
-    X = np.array([[0.0, 0.0, -3.0, -1.0], [0.0, -2.0, np.nan, np.nan]])
-    executor = make_executor(network, parameters, 2)
+    X = np.array(
+        [[0.0, 0.0, -3.0, -1.0], [0.0, -2.0, np.nan, np.nan], [2.0, np.nan, 1.0, 1.0], 4 * [-1.0]]
+    )
+    executor = make_executor(network, parameters, 4)
     with np.errstate(invalid="ignore"):
         T, grads = compute(executor, Batch(X[:1], np.ones((1, 1)), np.ones(1)))
         assert T.item() == 0 and grads[0]["b"] == 0
-        assert_array_equal(executor.outputs(X), [[0], [np.nan]])
+        assert_array_equal(executor.outputs(X), [[0], [np.nan], [np.nan], [0]])
+        assert_array_equal(executor.outputs(X[2:3]), [[np.nan]])
 
 
 @pytest.mark.parametrize("n, n_in, n_out", [(1, 5, 1), (3, 4, 2), (4, 7, 5), (11, 3, 9)])
