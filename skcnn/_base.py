@@ -18,7 +18,7 @@ from ._engine.parameters import Parameters
 from ._engine.threads import threads
 from ._estimator import shapes
 from ._estimator.architecture import check_sizes, layer_sizes, make_network
-from ._estimator.arguments import SEQUENCES, RealInterval, as_one_callable
+from ._estimator.arguments import SEQUENCES, RealInterval, as_list, as_one_callable
 from ._estimator.documentation import HasDocumentation
 from ._estimator.failure import all_or_nothing, ignore_fp_errors, shallow_copy
 from ._estimator.prepared import predictor_of
@@ -348,12 +348,6 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
             "best_loss_": float(np.fmin.reduce([self.best_loss_, *losses])),
         }
 
-    @property
-    def _parameter_arrays(self):
-        """The fitted arrays of parameters, in one list."""
-        names = "filters_", "filter_intercept_", "coefs_", "intercepts_"
-        return [array for name in names for array in as_list(getattr(self, name))]
-
     def _values(self, network):
         """Return the parameters of each layer, dicts of arrays by name."""
         attributes, values = {}, []
@@ -523,8 +517,3 @@ class BaseConvNet(HasDocumentation, VersionedState, CallbackSupportMixin, BaseEs
                     f"than n_filters={self.n_filters}, or another random_state.",
                     ConvergenceWarning,
                 )
-
-
-def as_list(value):
-    """Return a list with an entry for each layer; a bare value is that of a single layer."""
-    return value if isinstance(value, list) else [value]

@@ -13,8 +13,9 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import BaseConvNet, as_list
+from ._base import BaseConvNet
 from ._estimator import shapes
+from ._estimator.arguments import as_list
 from ._training.monitor import CURVES
 from ._typing import Array
 

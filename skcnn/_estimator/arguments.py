@@ -62,3 +62,8 @@ def as_one_callable(augment):
         return images
 
     return augment_in_turn
+
+
+def as_list(value):
+    """Return a list with an entry for each layer; a bare value is that of a single layer."""
+    return value if isinstance(value, list) else [value]

@@ -11,12 +11,10 @@ from contextlib import suppress
 import numpy as np
 
 from .._engine.predictor import Predictor
+from .arguments import as_list
 
 MAX_KEPT = 64  # estimators
 MAX_BYTES = 2**27  # of the weights of all of them, of which there are three copies
-
-ROW = 2048  # words of eight bytes, of which a checksum has sums
-N_ROWS = 16  # that are summed up both ways while they are in a cache
 
 _kept: dict[int, "_Prepared"] = {}  # by the id of the estimator, the oldest first
 
@@ -24,8 +22,8 @@ _kept: dict[int, "_Prepared"] = {}  # by the id of the estimator, the oldest fir
 def predictor_of(estimator):
     """Return the `Predictor` of a fitted estimator, made anew if its weights are other ones.
 
-    A weight may be set in place, so there is a checksum of all. It is the same for several threads,
-    and after a fork: each operation on the dict is one that cannot be interrupted.
+    A weight may be set in place, so all are compared. It is the same for several threads, and after
+    a fork: each operation on the dict is one that cannot be interrupted.
     """
     prepared = _kept.get(id(estimator))
     if prepared is None or not prepared.is_valid(estimator):
@@ -51,8 +49,10 @@ class _Prepared:
 
     def __init__(self, estimator):
         network = estimator._network
-        self._arrays = estimator._parameter_arrays
-        self._checksums = [checksum(array) for array in self._arrays]
+        parameters = [parameter for layer in network.layers for parameter in layer.parameters]
+        self._attributes = {parameter.attribute: None for parameter in parameters}
+        self._arrays = self._arrays_of(estimator)
+        self._copies = [array.copy(order="K") for array in self._arrays]
         self._rest = self._rest_of(estimator)
         self.n_bytes = sum(array.nbytes for array in self._arrays)
         self.predictor = Predictor(network, estimator._values(network), estimator._loss)
@@ -61,15 +61,19 @@ class _Prepared:
 
     def is_valid(self, estimator):
         """Return whether the estimator is the one it was made of, with the same weights."""
-        arrays = estimator._parameter_arrays
+        arrays = self._arrays_of(estimator)
         return (
             self._estimator() is estimator
             and len(arrays) == len(self._arrays)
             and all(map(operator.is_, arrays, self._arrays))
-            and [checksum(array) for array in arrays] == self._checksums
+            and all(map(have_same_bits, arrays, self._copies))
             and self._rest == self._rest_of(estimator)
             and self.predictor.is_current
         )
+
+    def _arrays_of(self, estimator):
+        """Return the fitted arrays of parameters, in one list."""
+        return [array for name in self._attributes for array in as_list(getattr(estimator, name))]
 
     @staticmethod
     def _rest_of(estimator):
@@ -78,20 +82,8 @@ class _Prepared:
         return estimator._sizes, estimator.image_shape_, type(loss), loss.n_outputs
 
 
-def checksum(array):
-    """Return bytes that change with any element of an array, and with its shape and dtype.
-
-    They are sums of the elements' bits, taken for whole numbers, of all rows and all columns of a
-    matrix: a change of one element changes one of each, and an exchange of elements changes those
-    of rows or of columns. This takes half the time of a comparison with a copy.
-    """
-    bits = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    n_words = bits.size // (8 * ROW) * ROW
-    words = bits[: 8 * n_words].view(np.uint64).reshape(-1, ROW)
-    columns, rows = np.zeros(ROW, np.uint64), []
-    for start in range(0, len(words), N_ROWS):
-        part = words[start : start + N_ROWS]
-        columns += np.add.reduce(part, axis=0)
-        rows.append(np.add.reduce(part, axis=1).tobytes())
-    rest = bits[8 * n_words :].tobytes()
-    return array.shape, array.dtype.str, columns.tobytes(), b"".join(rows), rest
+def have_same_bits(array, other):
+    """Return whether arrays have the same shape, dtype and bits, of NaN and signs of 0 too."""
+    unsigned = f"u{array.itemsize}"
+    same = array.dtype == other.dtype
+    return same and np.array_equal(array.view(unsigned), other.view(unsigned))
