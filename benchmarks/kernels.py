@@ -92,6 +92,8 @@ class Arrays:
 
     def __init__(self, layer, functions):
         from skcnn._compiled.layout import aligned_zeros, spread
+        from skcnn._compiled.plan import tap_offsets
+        from skcnn._nn.convolution import Convolution
 
         self.layer = layer
         self._responses, self._gradients = functions
@@ -109,7 +111,11 @@ class Arrays:
         self._reversed, self._dW = self._zeros(self._W.size), self._zeros(self._W.size)
         filters = self._filters[..., ::-1, ::-1].transpose(1, 0, 2, 3)
         self._reversed[:] = filters.ravel()
-        self._taps, self._taps_of_dz = self._offsets(C), self._offsets(F)
+        convolution = Convolution((n, n, C), F, SIDE, pool_size=1, is_first=False)
+        self._taps, self._taps_of_dz = (
+            tap_offsets(convolution, n_channels, self._row, N_IMAGES).astype(np.uintp)
+            for n_channels in (C, F)
+        )
         self._z_channel, self._dx_channel = spread(POOL * self._row), spread(n * self._length)
         self._z, self._dx = self._zeros(F * self._z_channel), self._zeros(C * self._dx_channel)
 
@@ -126,11 +132,6 @@ class Arrays:
         inner = slice(SIDE // 2, self._padded - (SIDE - 1) // 2)
         images[:, inner, inner] = rng.standard_normal(images[:, inner, inner].shape)
         return x, images
-
-    def _offsets(self, n_channels):
-        """Return the offsets from a pixel to the input of each tap, channel by channel."""
-        c, u, v = np.indices((n_channels, SIDE, SIDE)).reshape(3, -1)
-        return (c * self._channel + u * self._row + v * N_IMAGES).astype(np.uintp)
 
     def forward(self):
         """Compute the response of all filters, a pooling window of rows after the other."""

@@ -75,11 +75,8 @@ def convolution_backward(layer, network, group):
             dz = part(scratch, dZ + i * channel + layer.dZ_origin, H * row)
             if layer.pooling == MAX_POOLING:
                 start = base + layer.argmax_start + (f + i) * layer.dA_channel
-                argmax, sums = (
-                    part(scratch, start, layer.dA_channel),
-                    part(scratch, layer.pool_buffer, 1),
-                )
-                total = max_backward(da, a, argmax, layer, sums, dz)
+                argmax = part(scratch, start, layer.dA_channel)
+                total = max_backward(da, a, argmax, layer, part(scratch, layer.pool_buffer, 1), dz)
             elif layer.pooling == AVERAGE_POOLING:
                 z = part(scratch, base + layer.Z + (f + i) * layer.Z_channel, H * row)
                 total = average_backward(da, z, layer, dz)
